@@ -63,7 +63,7 @@ def measure(folder: Path, subject: str, kilnd: str, largest: int, times: int) ->
             frame = msgspec.msgpack.encode(w.PrepareRequest(load_case(item)))
             begun = common.own_cpu_s()
             prepared = msgspec.msgpack.encode(worker.prepare(decoder.decode(frame).case))
-            done = worker.go(w.Go())
+            done = worker.run_plan(w.RunPlanRequest())
             answer = msgspec.msgpack.encode(done)
             own_ms = (common.own_cpu_s() - begun) * 1e3
             assert prepared

@@ -88,12 +88,14 @@ class Nights:
             raise SystemExit(f"{name}: exit code {ended.returncode}: {ended.stderr[-500:]}")
         started = self.log.read_text().split()
         report = json_file.read(self.folder / name / "report.json")
-        told = Night(seconds, started.count("subject"), started.count("oracle"), normal(report))
-        print(f"{name}: {seconds:.1f} s, kilnd started {told.subjects} times, the oracle's server {told.oracles} times", flush=True)
+        night = Night(seconds, started.count("subject"), started.count("oracle"), normal(report))
+        print(
+            f"{name}: {seconds:.1f} s, kilnd started {night.subjects} times, the oracle's server {night.oracles} times", flush=True
+        )
         for case in report.cases:
             if name == "same kilnd" and case.passes and "subject" not in case.cached:
                 print(f"  {case.case} was run: {case.verdict}, {case.reason[:150]}")
-        return told
+        return night
 
 
 def same(one: Report, other: Report) -> bool:

@@ -67,7 +67,7 @@ def file_name(name: str) -> str:
     return visible(name).replace("/", "_").replace("\\", "_").strip(".") or "case"
 
 
-def named(shown: str, names: Iterable[str]) -> str:
+def unescaped_name(shown: str, names: Iterable[str]) -> str:
     """The name whose escaped form is ``shown``; ``shown`` itself if there is none."""
     known = list(names)
     return shown if shown in known else next((name for name in known if visible(name) == shown), shown)

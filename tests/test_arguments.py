@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from diffcheck.cases.arguments import BOUNDARIES, BUFFER_BYTES, Addresses, boundaries, pointers, static_addresses
 from diffcheck.cases.numeric_functions import NumericFunctions
 from diffcheck.cases.registrations import Registration, can_register, registrations
-from diffcheck.cases.toolchain import allocators, constructors, frees, is_plumbing, makes, minified_constructor
+from diffcheck.cases.runtime_exports import allocators, constructors, frees, is_plumbing, makes, minified_constructor
 from diffcheck.observation import StubCall
 from diffcheck.wasm import values
 from diffcheck.wasm.module import Module, read

@@ -158,8 +158,8 @@ def entry(signature="a", cases=("x",), **fields):
     return b.BaselineEntry(signature, cases, SINCE, rows=("f",), modes=("capsule",), **fields)
 
 
-def state(told, *listed, day=DAY):
-    after = b.apply(told, b.Baseline({each.signature: each for each in listed}), day)
+def state(night, *listed, day=DAY):
+    after = b.apply(night, b.Baseline({each.signature: each for each in listed}), day)
     return {each.signature: each.state for each in after.baseline.standings}, after
 
 
@@ -172,7 +172,7 @@ def test_a_known_difference_is_known_and_a_new_one_beside_it_is_new():
 
 
 @pytest.mark.parametrize(
-    ("told", "listed", "expected"),
+    ("night", "listed", "expected"),
     [
         (report(agreeing("x")), entry(), "fixed"),
         (report(agreeing("x"), sha=SINCE.sha256), entry(), "absent"),
@@ -191,16 +191,16 @@ def test_a_known_difference_is_known_and_a_new_one_beside_it_is_new():
         (report(diverging("x", "a")), entry(fixed=SINCE), "returned"),
     ],
 )
-def test_what_becomes_of_an_entry(told, listed, expected):
-    assert state(told, listed)[0]["a"] == expected
+def test_what_becomes_of_an_entry(night, listed, expected):
+    assert state(night, listed)[0]["a"] == expected
 
 
 def test_nothing_is_called_fixed_where_a_case_comes_to_something_else_each_time():
     runs = (Repeat("agree"), Repeat("diverge", ("b",)), Repeat("agree"))
-    told = report(samples.case("x", [replace(samples.agreed(), verdict="flaky", repeats=runs)], "flaky", rows=ROWS))
-    assert state(told, entry())[0] == {"a": "absent", "b": "flaky"}
-    told = report(samples.case("x", [replace(samples.agreed(), repeats=(Repeat("agree"),) * 12)], rows=ROWS))
-    assert state(told, entry())[0] == {"a": "fixed"}
+    night = report(samples.case("x", [replace(samples.agreed(), verdict="flaky", repeats=runs)], "flaky", rows=ROWS))
+    assert state(night, entry())[0] == {"a": "absent", "b": "flaky"}
+    night = report(samples.case("x", [replace(samples.agreed(), repeats=(Repeat("agree"),) * 12)], rows=ROWS))
+    assert state(night, entry())[0] == {"a": "fixed"}
 
 
 def test_another_engine_s_entries_say_nothing_of_this_one():
@@ -217,14 +217,14 @@ def test_what_is_fixed_fails_a_strict_run_only():
 
 def test_a_known_bug_that_shows_up_now_and_then_is_known_and_is_marked_as_flaky():
     seen = replace(samples.agreed(), verdict="flaky", repeats=(Repeat("diverge", ("a",)), Repeat("agree")))
-    told = report(samples.case("x", [seen], "flaky"))
-    states, after = state(told, entry())
+    night = report(samples.case("x", [seen], "flaky"))
+    states, after = state(night, entry())
     assert (states["a"], after.cases[0].verdict) == ("flaky", "known")
-    changed, lines = baseline_changes.update(b.Baseline({"a": entry()}), told, DAY)
+    changed, lines = baseline_changes.update(b.Baseline({"a": entry()}), night, DAY)
     assert changed.entries["a"].flaky
     assert "flaky" in lines[0]
-    assert state(told)[0] == {"a": "flaky"}
-    assert state(told, entry(fixed=SINCE))[0] == {"a": "flaky"}
+    assert state(night)[0] == {"a": "flaky"}
+    assert state(night, entry(fixed=SINCE))[0] == {"a": "flaky"}
 
 
 def test_add_update_prune_say_what_they_change():

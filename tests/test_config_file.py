@@ -115,14 +115,14 @@ def test_config_prints_each_value_and_where_it_is_from(repository, capsys, monke
     (repository / "baseline.toml").write_text("")
     monkeypatch.setenv("DIFFCHECK_DEADLINE", "6")
     monkeypatch.setenv("COLUMNS", "200")
-    told = shown(capsys, "--mode", "capsule")
-    assert told["jobs"][:2] == ["2", "file"]
-    assert told["deadline"][:2] == ["6", "environment"]
-    assert told["mode"][:3] == ["capsule", "command", "line"]
-    assert told["max-passes"][:2] == ["7", "file"]
-    assert told["strict"][:2] == ["True", "file"]
-    assert told["baseline"][:2] == ["baseline.toml", "file"]
-    assert told["stub-imports"][:2] == ["zero", "default"]
+    values = shown(capsys, "--mode", "capsule")
+    assert values["jobs"][:2] == ["2", "file"]
+    assert values["deadline"][:2] == ["6", "environment"]
+    assert values["mode"][:3] == ["capsule", "command", "line"]
+    assert values["max-passes"][:2] == ["7", "file"]
+    assert values["strict"][:2] == ["True", "file"]
+    assert values["baseline"][:2] == ["baseline.toml", "file"]
+    assert values["stub-imports"][:2] == ["zero", "default"]
 
 
 @pytest.mark.parametrize("written", ["only = 'x*'", "only = ['x*', 'y*']"])
@@ -239,9 +239,9 @@ def test_an_engine_is_named_in_four_lines_and_goes_by_that_name(repository, caps
     (repository / "x.toml").write_text("[expect]\nmine = 'diverge'\n")
     (repository / "diffcheck.toml").write_text(ENGINE.format(engine=standin_kilnd()) + "protocol = 'harness'\n")
     assert entry.run(["run", "x.wat", "--subject-version", "1.2"]) == 3
-    told = capsys.readouterr()
-    assert "subject from" in told.err
-    assert told.err.count("subject from") == 1
+    printed = capsys.readouterr()
+    assert "subject from" in printed.err
+    assert printed.err.count("subject from") == 1
     report = json_file.read(repository / "reports" / "report.json")
     assert (report.subject.name, report.subject.version, report.cases[0].verdict) == ("mine", "1.2", "agree")
     assert report.cases[0].expected == "diverge"

@@ -1,4 +1,4 @@
-"""Runs over time, and two runs told apart."""
+"""Runs over time, and two runs compared."""
 
 import os
 import sqlite3
@@ -62,11 +62,11 @@ def test_the_page_has_a_cluster_s_state_and_the_strip_up_to_its_own_run(tmp_path
     runs = [night(1, agreeing("x")), night(2, diverging("x", "a")), night(3, diverging("x", "a", "b")), night(4, agreeing("x"))]
     for each in runs:
         history.add(tmp_path / history.FILE_NAME, each)
-    told = run_history.lives(baseline.apply(runs[2], known, date(2026, 5, 3)), tmp_path)
-    assert told["a"] == Life("known", strip=("absent", "diverge", "diverge"))
-    assert told["b"] == Life("new", strip=("absent", "absent", "diverge"))
+    lives = run_history.lives(baseline.apply(runs[2], known, date(2026, 5, 3)), tmp_path)
+    assert lives["a"] == Life("known", strip=("absent", "diverge", "diverge"))
+    assert lives["b"] == Life("new", strip=("absent", "absent", "diverge"))
     page = tmp_path / "page.html"
-    files.write(runs[2], "html", page, told)
+    files.write(runs[2], "html", page, lives)
     assert "history, oldest first: absent, diverge, diverge" in page.read_text()
 
 
@@ -132,7 +132,7 @@ def test_it_is_kept_small(path):
 
 
 @pytest.mark.parametrize(
-    ("before", "now", "told"),
+    ("before", "now", "reported"),
     [
         ([100, 102, 98, 101, 99, 100], costing(180), "slower"),
         ([100, 180, 60, 140, 90, 170], costing(180), ""),
@@ -141,12 +141,12 @@ def test_it_is_kept_small(path):
         ([100, 102, 98, 101, 99, 100], costing(100, 90 << 20), "more memory"),
     ],
 )
-def test_a_subject_is_costlier_beyond_its_own_noise(path, before, now, told):
+def test_a_subject_is_costlier_beyond_its_own_noise(path, before, now, reported):
     for number, ms in enumerate(before, 1):
         history.add(path, night(number, costing(ms)))
     history.add(path, night(20, now))
     found = history.costlier("x", history.nights(path)["x"])
-    assert [each.what.split(":")[0] for each in found] == ([told] if told else [])
+    assert [each.what.split(":")[0] for each in found] == ([reported] if reported else [])
 
 
 def test_a_run_from_the_cache_says_nothing_of_cost(path):
@@ -173,21 +173,21 @@ def test_hostile_names_are_stored_and_found(path):
 def test_two_runs_are_told_apart():
     one = report(agreeing("v"), diverging("w", "gone"), diverging("x", "a"), diverging("y", "same"))
     other = report(diverging("x", "a"), diverging("z", "a"), diverging("y", "same"), diverging("w", "new"))
-    told = diff(one, other)
-    assert [[each.signature for each in part] for part in (told.appeared, told.gone, told.changed, told.unchanged)] == [
+    changes = diff(one, other)
+    assert [[each.signature for each in part] for part in (changes.appeared, changes.gone, changes.changed, changes.unchanged)] == [
         ["new"], ["gone"], ["a"], ["same"],
     ]  # fmt: skip
-    assert {each.case: (each.before, each.after) for each in told.cases} == {
+    assert {each.case: (each.before, each.after) for each in changes.cases} == {
         "v": ("agree", ""), "w": ("diverge (gone)", "diverge (new)"), "z": ("", "diverge (a)"),
     }  # fmt: skip
-    assert told.same_cases == 2
+    assert changes.same_cases == 2
     assert diff(one, one).same
 
 
 def test_the_commands(tmp_path, capsys):
-    for number, told in enumerate((report(agreeing("x")), report(diverging("x", "a"))), 1):
-        json_file.write(replace(told, root=str(tmp_path)), tmp_path / str(number))
-        history.add(tmp_path / history.FILE_NAME, replace(told, started=str(number)))
+    for number, run in enumerate((report(agreeing("x")), report(diverging("x", "a"))), 1):
+        json_file.write(replace(run, root=str(tmp_path)), tmp_path / str(number))
+        history.add(tmp_path / history.FILE_NAME, replace(run, started=str(number)))
     one, other = (str(tmp_path / number / "report.json") for number in "12")
     assert entry.run(["compare", one, one]) == 0
     assert entry.run(["compare", one, other]) == 1

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from diffcheck.observation import Returned, RowRecord
-from diffcheck.report import styles
+from diffcheck.report import terminal_text
 from diffcheck.runner.events import CaseFinished
 from diffcheck.runner.observe import witness_harness
 from diffcheck.runner.observe.observe_case import ObserveRequest, read_case
@@ -63,8 +63,8 @@ def test_a_loops_turns_in_one_row_are_rows_of_the_decision():
 
 
 def test_the_outcome_of_a_mixed_chain_is_the_functions_else_the_rows():
-    told = [row(TT + trace((9, 1, 2)) + TF + trace((9, 0, 2)) + F + trace((9, 0, 2)))]
-    assert conclusions(told, chain="mixed") == ["proved", "proved"]
+    observed = [row(TT + trace((9, 1, 2)) + TF + trace((9, 0, 2)) + F + trace((9, 0, 2)))]
+    assert conclusions(observed, chain="mixed") == ["proved", "proved"]
     assert conclusions([row(TT, result=1), row(TF, result=0), row(F, result=0)], chain="mixed") == ["proved", "proved"]
     assert conclusions([row(TT), row(TF), row(F)], chain="mixed") == ["gap", "gap"], "no outcome is known"
 
@@ -92,9 +92,10 @@ def test_impact_names_the_conditions_that_come_out_differently():
     found = mcdc.Decisions(manifest(), (10, 11)).impact(one, other)
     assert found == (McdcImpact(0, 1, 11, "a.c", 7, "proved", "gap"),)
     assert mcdc.Decisions(manifest(), (10, 11)).impact(one, one) == ()
-    assert styles.impact(found) == "1 condition is not proved under the subject, in 1 decision"
+    assert terminal_text.impact(found) == "1 condition is not proved under the subject, in 1 decision"
     assert (
-        styles.conclusion(found[0]) == "a.c:7, decision 0, condition 1 (branch 11): proved under the oracle, gap under the subject"
+        terminal_text.conclusion(found[0])
+        == "a.c:7, decision 0, condition 1 (branch 11): proved under the oracle, gap under the subject"
     )
 
 
@@ -118,7 +119,7 @@ def test_conclusions_are_witness_own(name, tmp_path):
     record, copy = str(tmp_path / "run.json"), f"cp {tmp_path}/snapshot.json $WITNESS_OUTPUT"
     subprocess.run([witness, "run", str(artifact), "--harness", copy, "-o", record], check=True, capture_output=True)
     report = subprocess.run([witness, "report", "--input", record, "--format", "mcdc-json"], check=True, capture_output=True)
-    told = {
+    expected = {
         (decision["id"], condition["index"]): condition["status"]
         for decision in json.loads(report.stdout)["decisions"]
         for condition in decision["conditions"]
@@ -126,8 +127,8 @@ def test_conclusions_are_witness_own(name, tmp_path):
     shown = mcdc.DecisionEvidence()
     for instance in seen.read.instances:
         shown.add(instance.rows, instance.state.counters)
-    assert mcdc.Decisions(described, seen.plan.layout.branches).conclusions(shown) == told
-    assert told
+    assert mcdc.Decisions(described, seen.plan.layout.branches).conclusions(shown) == expected
+    assert expected
 
 
 def test_a_run_with_a_wrong_subject_says_which_conclusions_change(standin_kilnd, patched):

@@ -91,7 +91,7 @@ def test_what_is_missing_for_mcdc_is_said(tmp_path, text, manifest, said):
 CONDITION, MARKER, OUTCOME = 0, 1, 2
 
 
-def told(one, other, *, overflow=False):
+def compared(one, other, *, overflow=False):
     """The divergence that two traces of a row make."""
     ones, others = (b"".join(struct.pack("<HBB", *each) for each in records) for records in (one, other))
     findings = Findings(OWN)
@@ -102,23 +102,23 @@ def told(one, other, *, overflow=False):
 
 
 def test_an_outcome_record_is_about_a_function():
-    found = told([(0, 1, CONDITION), (1, 1, OUTCOME)], [(0, 1, CONDITION), (1, 0, OUTCOME)])
+    found = compared([(0, 1, CONDITION), (1, 1, OUTCOME)], [(0, 1, CONDITION), (1, 0, OUTCOME)])
     assert (found.oracle, found.subject) == ("outcome of function 1 is 1", "outcome of function 1 is 0")
     assert (found.where.function, found.where.branch, found.where.line) == ("second", "", None)
 
 
 def test_a_condition_is_about_a_branch_and_a_marker_about_neither():
-    found = told([(1, 1, CONDITION)], [(1, 0, CONDITION)])
+    found = compared([(1, 1, CONDITION)], [(1, 0, CONDITION)])
     assert (found.oracle, found.where.branch, found.where.line) == ("condition of branch 1 is 1", "if_then", 9)
-    found = told([(1, 0, MARKER)], [(2, 0, MARKER)])
+    found = compared([(1, 0, MARKER)], [(2, 0, MARKER)])
     assert (found.oracle, found.subject, found.where.branch) == ("row marker 1", "row marker 2", "")
 
 
 def test_traces_that_end_alike_are_told_apart():
     same = [(0, 1, CONDITION)]
-    found = told(same, same, overflow=True)
+    found = compared(same, same, overflow=True)
     assert (found.oracle, found.subject) == ("ends after 1 records", "ends after 1 records, its memory was full")
-    assert told([], same).oracle == "ends after 0 records"
+    assert compared([], same).oracle == "ends after 0 records"
     alike = Findings()
     alike.diverge("result", "result 0", "1", "1")
     assert alike.divergences[0].detail == "both have the same text; the recorded values differ"

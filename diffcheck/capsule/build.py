@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from diffcheck.capsule import calls as calls_
+from diffcheck.capsule import import_calls as calls_
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule.batch.batch_form import StateCopy
-from diffcheck.capsule.batch.restorable import unrestorable
+from diffcheck.capsule.batch.row_effects import unrestorable
 from diffcheck.capsule.build_inputs import (
     BuildInputs,
     passed_types,

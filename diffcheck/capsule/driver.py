@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck.capsule import layout as lo
-from diffcheck.capsule.calls import RESERVE_LOG
 from diffcheck.capsule.constants import constant
+from diffcheck.capsule.import_calls import RESERVE_LOG
 from diffcheck.capsule.recorder.functions import kind_of, store
 from diffcheck.capsule.recorder.references import ANY
 from diffcheck.wasm.asm import assemble

@@ -19,10 +19,10 @@ from diffcheck.capsule.stubs import OUT_OF_SCOPE, Input, Spec, find, inputs, out
 from diffcheck.errors import UnsealableError
 from diffcheck.wasm import section as ids
 from diffcheck.wasm.constexpr import substitute_globals
+from diffcheck.wasm.global_constants import rewrite_data, rewrite_elements, rewrite_globals
 from diffcheck.wasm.leb import u, vector
 from diffcheck.wasm.module import Module
 from diffcheck.wasm.opcodes import END, REF_FUNC
-from diffcheck.wasm.rewrite import rewrite_data, rewrite_elements, rewrite_globals
 from diffcheck.wasm.section import Section, section
 from diffcheck.wasm.types import (
     FuncType,

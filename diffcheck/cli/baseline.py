@@ -18,7 +18,7 @@ from diffcheck.cli.options import options
 from diffcheck.errors import ConfigError
 from diffcheck.nightly import baseline as b
 from diffcheck.nightly import baseline_changes, baseline_file
-from diffcheck.report import json_file, styles, trends
+from diffcheck.report import history_tables, json_file, terminal_text
 from diffcheck.text import visible
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def prune(baseline: str | None, reports: str, *, fixed: bool) -> int:
 @options("baseline")
 def list_(baseline: str | None) -> int:
     """Print the entries."""
-    trends.entries(baseline_file.read(Path(baseline or _DEFAULT)), styles.console())
+    history_tables.entries(baseline_file.read(Path(baseline or _DEFAULT)), terminal_text.console())
     return 0
 
 

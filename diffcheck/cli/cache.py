@@ -9,7 +9,7 @@ import rich_click as click
 from diffcheck.cli.command_group import SuggestingGroup
 from diffcheck.cli.options import cache_folder, options
 from diffcheck.errors import ConfigError
-from diffcheck.report import plan_tables, styles
+from diffcheck.report import command_tables, terminal_text
 from diffcheck.runner.persist import cache_files
 from diffcheck.text import plural, visible
 
@@ -28,7 +28,7 @@ def command() -> None:
 def info(cache: str | None, cache_limit: int) -> int:
     """Show the cache's folder, its size and its engines."""
     folder = _folder(cache)
-    plan_tables.cache(str(folder), cache_files.Store(folder).kept(), cache_limit, styles.console())
+    command_tables.cache(str(folder), cache_files.Store(folder).kept(), cache_limit, terminal_text.console())
     return 0
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import rich_click as click
 
 from diffcheck.nightly import run_diff
-from diffcheck.report import json_file, styles, trends
+from diffcheck.report import history_tables, json_file, terminal_text
 
 
 @click.command("compare", epilog="Exit codes: 0 both runs are the same; 1 they differ; 2 a report cannot be read.")
@@ -20,5 +20,5 @@ def command(one: str, other: str) -> int:
     """
     before, after = (json_file.read(Path(each)) for each in (one, other))
     diff = run_diff.diff(before, after)
-    trends.between(diff, before, after, styles.console())
+    history_tables.between(diff, before, after, terminal_text.console())
     return 0 if diff.same else 1

@@ -9,7 +9,7 @@ import rich_click as click
 from diffcheck.backend import registry
 from diffcheck.cli import config_defaults
 from diffcheck.cli.options import options
-from diffcheck.report import plan_tables, styles
+from diffcheck.report import command_tables, terminal_text
 from diffcheck.text import visible
 
 
@@ -32,7 +32,7 @@ def command(**given: Any) -> int:  # noqa: ANN401 - the options of the table
         value = ", ".join(value) if isinstance(value, tuple) else value
         said = f"({option.default_text})" if default else f"{value:g}" if isinstance(value, float) else str(value)
         lines.append((option.name, said, source, place))
-    plan_tables.settings(lines, found.file, found.backends, found.commands, styles.console(), trusted=found.trusted)
+    command_tables.settings(lines, found.file, found.backends, found.commands, terminal_text.console(), trusted=found.trusted)
     for name, pin in found.toolchain.items():
         click.echo(f"toolchain {visible(name, 60)}: {visible(pin, 100)}")
     for line in found.outside.values():

@@ -47,8 +47,8 @@ def refuse_outside(ctx: click.Context, param: click.Parameter, value: Any) -> An
     """The value; raises ``ConfigError`` if an untrusted file chooses the cache, the executor or an output outside its folder."""
     found = in_force()
     words = found.outside.get((param.name or "").replace("_", "-"))
-    told = ctx.get_parameter_source(param.name or "")
-    if words and told is not None and told.name == "DEFAULT_MAP" and ctx.info_name != "config":
+    origin = ctx.get_parameter_source(param.name or "")
+    if words and origin is not None and origin.name == "DEFAULT_MAP" and ctx.info_name != "config":
         raise ConfigError(
             f"{visible(found.file)} chooses the cache, the executor, or an output outside its folder ({visible(words)})",
             hint=f"read it, then use --trust-config, or set --{(param.name or '').replace('_', '-')} yourself",
@@ -89,8 +89,8 @@ def engine(key: str, name: str) -> str:
     spec = found.backends.get(name, name)
     if found.backends and spec == name and ":" not in name and name != "auto":
         _look_near(name, found)
-    told = source(key)
-    if spec != name or (":" in spec and told is not None and told.name == "DEFAULT_MAP"):
+    origin = source(key)
+    if spec != name or (":" in spec and origin is not None and origin.name == "DEFAULT_MAP"):
         click.echo(f"note: {key} from {visible(found.file)}: {visible(spec, 1000)}", err=True)
     return spec
 
@@ -115,7 +115,7 @@ def source(key: str) -> ParameterSource | None:
     return ctx.get_parameter_source(key) if ctx is not None else None
 
 
-def words(told: ParameterSource | None) -> str:
+def words(origin: ParameterSource | None) -> str:
     """The source of an option's value in words."""
     names = {"COMMANDLINE": "command line", "ENVIRONMENT": "environment", "DEFAULT_MAP": "file"}
-    return names.get(told.name, "default") if told is not None else "default"
+    return names.get(origin.name, "default") if origin is not None else "default"

@@ -9,7 +9,7 @@ import rich_click as click
 from diffcheck import probe
 from diffcheck.backend import contract
 from diffcheck.cli.options import PROGRAMS, options, programs
-from diffcheck.report import plan_tables, styles
+from diffcheck.report import command_tables, terminal_text
 
 
 @click.command("doctor")
@@ -22,4 +22,4 @@ def command(names: tuple[str, ...], deadline: float, memory_limit: int, **given:
     Exit codes: 0 all work; 1 an engine does not work; 2 a named one is missing.
     """
     limits = contract.RunLimits(deadline_s=deadline, memory_bytes=memory_limit)
-    return plan_tables.doctor(probe.diagnose(names, programs(given), limits), styles.console())
+    return command_tables.doctor(probe.diagnose(names, programs(given), limits), terminal_text.console())

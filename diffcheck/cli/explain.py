@@ -8,7 +8,7 @@ import rich_click as click
 
 from diffcheck.cli.options import PROGRAMS, options
 from diffcheck.cli.triage_session import named, row_option, target_argument, voices
-from diffcheck.report import styles
+from diffcheck.report import terminal_text
 from diffcheck.triage import localise_artifact
 from diffcheck.triage.writeup import location_text
 
@@ -31,5 +31,5 @@ def command(target: str, row: str, **given: Any) -> int:  # noqa: ANN401 - the o
     found, wanted = named(target, {**given, "mode": "capsule"})
     say, note = voices(verbose=given["verbose"])
     answer = localise_artifact.explain(wanted, row or found.row, say, note)
-    location_text.explained(answer, styles.console())
+    location_text.explained(answer, terminal_text.console())
     return int(answer.answer.depth != "none")

@@ -9,7 +9,7 @@ import rich_click as click
 from diffcheck.cli.options import options
 from diffcheck.errors import ReportError
 from diffcheck.nightly import history
-from diffcheck.report import styles, trends
+from diffcheck.report import history_tables, terminal_text
 
 
 @click.command("history")
@@ -25,7 +25,7 @@ def command(case: str, reports: str) -> int:
         raise ReportError(f"there is no history at {path}", hint="run `diffcheck run PATH` first, or give --reports DIR")
     nights = history.nights(path)
     if case:
-        case = trends.find(tuple(nights), case)
+        case = history_tables.find(tuple(nights), case)
         nights = {case: nights[case]}
-    trends.history(nights, history.runs(path), styles.console(), whole=bool(case))
+    history_tables.history(nights, history.runs(path), terminal_text.console(), whole=bool(case))
     return 0

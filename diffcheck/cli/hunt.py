@@ -15,7 +15,7 @@ from diffcheck.cli.options import PROGRAMS, options, request
 from diffcheck.errors import EXIT_AGREE, EXIT_DIVERGE, EXIT_INTERRUPTED
 from diffcheck.hunt import finds as hunt_finds
 from diffcheck.hunt import hunt
-from diffcheck.report import json_file, styles
+from diffcheck.report import json_file, terminal_text
 from diffcheck.runner import engines
 from diffcheck.text import visible
 
@@ -51,11 +51,11 @@ def command(
     folder = Path(reports) / _FOLDER
     json_file.prepare(folder)
     chosen = engines.choose(request(paths, given))
-    console = styles.console(stderr=True)
+    console = terminal_text.console(stderr=True)
 
     def say(line: str) -> None:
         if not given["quiet"]:
-            console.print(styles.safe(line, styles.QUIET), soft_wrap=True)
+            console.print(terminal_text.safe(line, terminal_text.QUIET), soft_wrap=True)
 
     identity = chosen.subject_identity
     engine = f"{identity.name} {identity.version}".strip()

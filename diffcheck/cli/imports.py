@@ -12,7 +12,7 @@ from diffcheck.backend import contract, registry
 from diffcheck.cli.options import PROGRAMS, engine, options
 from diffcheck.errors import EXIT_USAGE, ConfigError
 from diffcheck.report import imports as report
-from diffcheck.report import styles
+from diffcheck.report import terminal_text
 from diffcheck.runner.observe import import_survey
 
 _EPILOG = (
@@ -64,6 +64,6 @@ def command(
         today = dt.datetime.now(tz=dt.UTC).date()
         click.echo(report.as_markdown(found, today, version=engine_version), nl=False)
     else:
-        report.show(found, styles.console())
+        report.show(found, terminal_text.console())
     given_files = {str(Path(path)) for path in artifacts}
     return EXIT_USAGE if any(each.problem and each.path in given_files for each in found.artifacts) else 0

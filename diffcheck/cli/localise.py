@@ -8,7 +8,7 @@ import rich_click as click
 
 from diffcheck.cli.options import PROGRAMS, options
 from diffcheck.cli.triage_session import named, row_option, target_argument, voices
-from diffcheck.report import styles
+from diffcheck.report import terminal_text
 from diffcheck.triage import localise_artifact
 from diffcheck.triage.writeup import location_text
 
@@ -36,5 +36,5 @@ def command(target: str, row: str, *, as_json: bool, **given: Any) -> int:  # no
     if as_json:
         click.echo(location_text.as_json(answer))
     else:
-        location_text.localised(answer, styles.console())
+        location_text.localised(answer, terminal_text.console())
     return int(answer.depth != "none")

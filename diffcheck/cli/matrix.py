@@ -15,7 +15,7 @@ from diffcheck.backend import registry
 from diffcheck.cli import completion, config_defaults, run
 from diffcheck.cli.options import PROGRAMS, options, programs
 from diffcheck.errors import EXIT_AGREE, EXIT_DIVERGE, EXIT_INTERRUPTED, EXIT_USAGE, ConfigError, EngineMissingError
-from diffcheck.report import html_page, json_file, styles
+from diffcheck.report import html_page, json_file, terminal_text
 from diffcheck.report.matrices import matrix as matrices
 from diffcheck.report.matrices import matrix_console
 from diffcheck.text import file_name, visible
@@ -75,7 +75,7 @@ def command(
     found = matrices.matrix(done, registry.engine(oracle))
     process.write_atomically(folder / "matrix.json", [msgspec.json.format(msgspec.json.encode(found), indent=2), b"\n"])
     process.write_atomically(folder / "matrix.html", [html_page.matrix(found)])
-    matrix_console.render(found, styles.console())
+    matrix_console.render(found, terminal_text.console())
     click.echo(f"page: {visible(str(folder / 'matrix.html'))}")
     if any(each.totals["diverge"] for each in found.engines):
         return EXIT_DIVERGE

@@ -12,7 +12,7 @@ from diffcheck import process
 from diffcheck.cli import publish, run_history
 from diffcheck.cli.options import options
 from diffcheck.nightly import merge_shards
-from diffcheck.report import console, files, json_file, model, styles
+from diffcheck.report import console, files, json_file, model, terminal_text
 
 if TYPE_CHECKING:
     from diffcheck.verdict import Report
@@ -42,7 +42,7 @@ def command(
     process.write_atomically(output, json_file.pieces(report))
     files.write_all(report, named.items(), run_history.lives(report, Path(reports)))
     with contextlib.suppress(BrokenPipeError):
-        console.render(report, styles.console(), stored=output)
+        console.render(report, terminal_text.console(), stored=output)
     return model.exit_code(report)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import rich_click as click
 
 from diffcheck.cli.options import PROGRAMS, options, request
-from diffcheck.report import plan_tables, styles
+from diffcheck.report import command_tables, terminal_text
 from diffcheck.runner import run
 from diffcheck.text import visible
 
@@ -34,4 +34,4 @@ def command(paths: tuple[str, ...], **given: Any) -> int:  # noqa: ANN401 - the 
     PATH is an artifact (.wasm, or .wat text) or a folder of them.
     """
     lines = run.plan(request(paths, given), lambda line: click.echo(f"note: {visible(line, 2000)}", err=True))
-    return plan_tables.plan(lines, styles.console())
+    return command_tables.plan(lines, terminal_text.console())

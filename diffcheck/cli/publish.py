@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from diffcheck.cli import run_history
 from diffcheck.errors import ReportError
-from diffcheck.report import console, files, json_file, styles
+from diffcheck.report import console, files, json_file, terminal_text
 from diffcheck.runner.persist import journal
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def publish(
     try:
         path = json_file.write(report, reports)
     except ReportError:
-        console.render(report, styles.console())  # the result is not lost with the file
+        console.render(report, terminal_text.console())  # the result is not lost with the file
         raise
     try:
         run_history.remember(report, reports)
@@ -39,7 +39,7 @@ def publish(
         with contextlib.suppress(BrokenPipeError):  # the exit code stays the result's
             console.render(
                 report,
-                styles.console(),
+                terminal_text.console(),
                 stored=str(path),
                 page=str(reports / files.PAGE),
                 quiet=quiet,

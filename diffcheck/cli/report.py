@@ -8,7 +8,7 @@ import rich_click as click
 
 from diffcheck.cli import run_history
 from diffcheck.cli.options import options
-from diffcheck.report import console, files, json_file, styles
+from diffcheck.report import console, files, json_file, terminal_text
 
 
 @click.command("report")
@@ -25,5 +25,5 @@ def command(file: str, *, verbose: bool, **given: str | None) -> int:
     if named:
         files.write_all(report, named.items(), run_history.lives(report, path.parent))
     if not named:
-        console.render(report, styles.console(), stored=str(path), verbose=verbose)
+        console.render(report, terminal_text.console(), stored=str(path), verbose=verbose)
     return 0

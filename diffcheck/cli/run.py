@@ -17,7 +17,7 @@ from diffcheck.cli.command_group import ARGUMENTS
 from diffcheck.cli.options import options, recorded, request
 from diffcheck.config import option_table
 from diffcheck.errors import DiffcheckError
-from diffcheck.report import files, json_file, model, progress, styles
+from diffcheck.report import files, json_file, model, progress, terminal_text
 from diffcheck.report.evidence import toolchain
 from diffcheck.runner import events, run
 
@@ -97,7 +97,7 @@ class LiveRun:
 
     def _collect(self, wanted: Request) -> None:
         with contextlib.ExitStack() as stack:
-            display = progress.Display(styles.console(stderr=True), plain=wanted.verbose)
+            display = progress.Display(terminal_text.console(stderr=True), plain=wanted.verbose)
             show = stack.enter_context(display).take if not self._quiet else lambda _: None
             stream = stack.enter_context(contextlib.closing(run.run(wanted)))
             try:

@@ -15,7 +15,7 @@ from diffcheck.cli import run_history
 from diffcheck.cli.option_types import SEED, Count
 from diffcheck.cli.options import PROGRAMS, options, programs
 from diffcheck.faults import selftest
-from diffcheck.report import plan_tables, styles
+from diffcheck.report import command_tables, terminal_text
 from diffcheck.report.evidence import statement
 from diffcheck.runner import engines, request
 
@@ -57,8 +57,8 @@ def command(paths: tuple[str, ...], seed: int, faults: int, engine: str, deadlin
     """
     inner = registry.create(engine, programs(given))
     with contract.local_host() as host, closing(engines.preferred_oracle({})) as oracle, closing(inner):
-        probe.known_answer.require(inner, engine, host, contract.RunLimits(deadline))
-        inner.capabilities = probe.known_answer.capabilities(inner, host, contract.RunLimits(deadline))
+        probe.engine_check.require(inner, engine, host, contract.RunLimits(deadline))
+        inner.capabilities = probe.engine_check.capabilities(inner, host, contract.RunLimits(deadline))
         test = selftest.Selftest(oracle, inner, host, request.Request((), deadline_s=deadline, slice=given["slice"]))
         test.prepare([Path(path) for path in paths])
         runs = list(test.run(seed, faults))
@@ -66,4 +66,4 @@ def command(paths: tuple[str, ...], seed: int, faults: int, engine: str, deadlin
     process.make_folder(folder, "choose another folder with --reports")
     result = msgspec.json.encode(selftest.result(runs, statement.own_digest(), engine, seed))
     process.write_atomically(folder / run_history.SELFTEST, [msgspec.json.format(result, indent=2), b"\n"])
-    return plan_tables.selftest(runs, test.left_out, styles.console(), seed)
+    return command_tables.selftest(runs, test.left_out, terminal_text.console(), seed)

@@ -10,7 +10,7 @@ from diffcheck.cases import case_names
 from diffcheck.cli import completion
 from diffcheck.cli.options import defaults, options
 from diffcheck.config import option_table
-from diffcheck.report import console, detail, json_file, styles
+from diffcheck.report import console, detail, json_file, terminal_text
 
 
 @click.command("show")
@@ -24,9 +24,9 @@ def command(name: str, reports: str, *, verbose: bool) -> int:
     path = Path(reports) / json_file.FILE_NAME
     report = json_file.read(path)
     if not name:
-        console.overview(report, styles.console(), stored=str(path))
+        console.overview(report, terminal_text.console(), stored=str(path))
         return 0
-    where = "" if reports == option_table.BY_NAME["reports"].default else f" --reports {styles.quoted(reports)}"
+    where = "" if reports == option_table.BY_NAME["reports"].default else f" --reports {terminal_text.quoted(reports)}"
     case = case_names.find(report, name).case
-    detail.render(report, case, styles.console(), defaults(), where=where, verbose=verbose)
+    detail.render(report, case, terminal_text.console(), defaults(), where=where, verbose=verbose)
     return 0

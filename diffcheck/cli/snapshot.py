@@ -9,7 +9,7 @@ import rich_click as click
 
 from diffcheck.backend import registry
 from diffcheck.cli.options import PROGRAMS, engine, observed_rows, option, options
-from diffcheck.report import plan_tables, styles
+from diffcheck.report import command_tables, terminal_text
 from diffcheck.runner.observe import snapshot
 from diffcheck.text import visible
 
@@ -57,6 +57,6 @@ def command(artifact: str, format_: str, **given: Any) -> int:  # noqa: ANN401 -
     if format_ == "json":
         click.echo(json.dumps(found.as_json(), indent=2))
     else:
-        plan_tables.snapshot(found, styles.console())
+        command_tables.snapshot(found, terminal_text.console())
         click.echo(snapshot.how(found), err=True)
     return 0

@@ -19,7 +19,7 @@ from diffcheck.cli.options import PROGRAMS, options, recorded, request
 from diffcheck.config import input_files
 from diffcheck.config.version import __version__
 from diffcheck.errors import EXIT_AGREE, EXIT_DIVERGE, EXIT_INTERRUPTED, ReportError
-from diffcheck.report import html_page, json_file, model, styles
+from diffcheck.report import html_page, json_file, model, terminal_text
 from diffcheck.runner import engines
 from diffcheck.runner.sweep import coverage, execution, finding_cases, operations
 from diffcheck.runner.sweep import sweep as sweeps
@@ -126,11 +126,11 @@ def _swept(
     """The map of a sweep, with operations in place of cases, and its differences; None if it was interrupted."""
     begun, started = time.monotonic_ns(), datetime.now(UTC).isoformat(timespec="seconds")
     families = operations.chosen(families)
-    console = styles.console(stderr=True)
+    console = terminal_text.console(stderr=True)
 
     def note(line: str) -> None:
         if not quiet:
-            console.print(styles.safe(line, styles.QUIET))
+            console.print(terminal_text.safe(line, terminal_text.QUIET))
 
     with (
         contract.local_host() as host,
@@ -191,7 +191,7 @@ def _stored(path: Path) -> SweepMap | None:
 
 def _summarise(done: SweepMap, lost: tuple[Cell, ...], folder: Path) -> None:
     counts = ", ".join(f"{len(done.of(each)):,} {each}" for each in coverage.OUTCOMES if done.of(each))
-    click.echo(f"{styles.engine(done.subject)} against {styles.engine(done.oracle)}: {counts}")
+    click.echo(f"{terminal_text.engine(done.subject)} against {terminal_text.engine(done.oracle)}: {counts}")
     speed = f"; {done.checks_per_s / 1e6:.1f} million a CPU second in loops" if done.checks_per_s else ""
     click.echo(f"{done.line}{speed}")
     if lost:

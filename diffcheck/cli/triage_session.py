@@ -18,7 +18,7 @@ from diffcheck.cases import discovery
 from diffcheck.cli import completion
 from diffcheck.cli.option_types import Time
 from diffcheck.cli.options import PROGRAMS, options, request
-from diffcheck.report import json_file, styles
+from diffcheck.report import json_file, terminal_text
 from diffcheck.text import visible
 from diffcheck.triage import session as sessions
 from diffcheck.triage import target as targets
@@ -135,14 +135,14 @@ def opened(target: str, given: dict[str, Any]) -> Iterator[tuple[sessions.Sessio
 @contextlib.contextmanager
 def _shown() -> Iterator[Callable[[str], None]]:
     """Shows lines on stderr, the last one with a spinner on a terminal."""
-    console = styles.console(stderr=True)
+    console = terminal_text.console(stderr=True)
     if not console.is_terminal:
-        yield lambda line: console.print(styles.safe(line, limit=2000), soft_wrap=True)
+        yield lambda line: console.print(terminal_text.safe(line, limit=2000), soft_wrap=True)
         return
     with console.status("starting the engines") as status:
 
         def say(line: str) -> None:
-            status.update(styles.safe(line, limit=2000))
-            console.print(styles.safe(line, "dim", 2000))
+            status.update(terminal_text.safe(line, limit=2000))
+            console.print(terminal_text.safe(line, "dim", 2000))
 
         yield say

@@ -8,7 +8,7 @@ import msgspec
 
 from diffcheck.capsule import layout as lo
 from diffcheck.faults.counters import comparable, reported_value
-from diffcheck.faults.model import Expected, Fault, FaultTarget, Plant
+from diffcheck.faults.fault import Expected, Fault, FaultTarget, Plant
 
 if TYPE_CHECKING:
     from collections.abc import Callable

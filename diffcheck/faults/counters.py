@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from diffcheck.faults import edit
+from diffcheck.faults import module_edit
 from diffcheck.wasm.module import read
 from diffcheck.wasm.values import Value, is_nan
 
@@ -19,14 +19,14 @@ WIDTHS: Final = {"i32": 32, "i64": 64}
 
 def add_to_counter(index: int, type_: str, change: int) -> bytes:
     """Return instructions that add ``change`` to a counter's global."""
-    return edit.instructions(f"global.get $g {type_}.const $d {type_}.add global.set $g", g=index, d=change)
+    return module_edit.instructions(f"global.get $g {type_}.const $d {type_}.add global.set $g", g=index, d=change)
 
 
 def set_counter(index: int, type_: str, value: int) -> bytes:
     """Return instructions that set a counter's global to ``value``."""
     width = WIDTHS[type_]
     value %= 1 << width
-    return edit.instructions(f"{type_}.const $v global.set $g", g=index, v=value - (value >> width - 1 << width))
+    return module_edit.instructions(f"{type_}.const $v global.set $g", g=index, v=value - (value >> width - 1 << width))
 
 
 def comparable(counters: dict[int, int]) -> list[int]:
@@ -55,7 +55,7 @@ def counting_sites(module: Module, wasm: bytes, counters: dict[int, tuple[int, s
     ids = {index: id_ for id_, (index, _) in counters.items()}
     sites: dict[int, list[tuple[int, int]]] = {}
     for function in range(len(module.bodies)):
-        listed = edit.listing(edit.body(module, wasm, function))
+        listed = module_edit.listing(module_edit.body(module, wasm, function))
         for get, one, add, put in zip(listed, listed[1:], listed[2:], listed[3:], strict=False):
             names = (get.name, one.name[3:], add.name[3:], put.name)
             if (
@@ -74,8 +74,8 @@ def change_step(counter: int, counters: dict[int, tuple[int, str]], step: int) -
     def change(wasm: bytes) -> bytes:
         module = read(wasm)
         function, at = counting_sites(module, wasm, counters)[counter]
-        data = bytearray(edit.body(module, wasm, function))
+        data = bytearray(module_edit.body(module, wasm, function))
         data[at] = step
-        return edit.rewrite(module, wasm, {function: bytes(data)})
+        return module_edit.rewrite(module, wasm, {function: bytes(data)})
 
     return change

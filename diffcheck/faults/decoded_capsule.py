@@ -6,14 +6,14 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from diffcheck.capsule import layout as lo
-from diffcheck.faults import edit
+from diffcheck.faults import module_edit
 from diffcheck.wasm.module import read
 from diffcheck.witness import formats
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from diffcheck.faults.model import FaultTarget
+    from diffcheck.faults.fault import FaultTarget
     from diffcheck.wasm.code import Instruction
     from diffcheck.wasm.module import Module
 
@@ -39,7 +39,9 @@ class DecodedCapsule:
         def change(wasm: bytes) -> bytes:
             module = read(wasm)
             finish = _export(module, lo.AFTER_TRAP_EXPORT)
-            return edit.rewrite(module, wasm, {finish: edit.prepend(edit.body(module, wasm, finish), inserted)})
+            return module_edit.rewrite(
+                module, wasm, {finish: module_edit.prepend(module_edit.body(module, wasm, finish), inserted)}
+            )
 
         return change
 
@@ -47,7 +49,7 @@ class DecodedCapsule:
     def row_calls(data: bytes, finish: int) -> list[Instruction]:
         """Return the call of each row: the first call after ``call record drop``. The index of ``record`` is ``finish`` - 1."""
         calls, in_row = [], False
-        for instruction, successor in pairwise(edit.listing(data)):
+        for instruction, successor in pairwise(module_edit.listing(data)):
             if instruction.name != "call":
                 continue
             if instruction.immediates[0] == finish - 1:
@@ -63,9 +65,9 @@ class DecodedCapsule:
 
     def replace_row(self, row: int, before: bytes) -> Callable[[bytes], bytes] | None:
         """Return an edit that replaces a row's call by ``before`` and zeros; None if a result type has no zero."""
-        call = self.row_calls(edit.body(self.module, self.wasm, self.start), self.finish)[row]
+        call = self.row_calls(module_edit.body(self.module, self.wasm, self.start), self.finish)[row]
         type_ = self.module.function_type(call.immediates[0])
-        replacement = edit.call_replacement(type_.params, type_.results)
+        replacement = module_edit.call_replacement(type_.params, type_.results)
         if replacement is None:
             return None
 
@@ -75,9 +77,9 @@ class DecodedCapsule:
         def change(wasm: bytes) -> bytes:
             module = read(wasm)
             start = _export(module, lo.ENTRY)
-            data = edit.body(module, wasm, start)
+            data = module_edit.body(module, wasm, start)
             call = self.row_calls(data, _export(module, lo.AFTER_TRAP_EXPORT))[row]
-            return edit.rewrite(module, wasm, {start: replace(data, call)})
+            return module_edit.rewrite(module, wasm, {start: replace(data, call)})
 
         return change
 

@@ -19,9 +19,9 @@ from diffcheck.capsule import layout as lo
 from diffcheck.capsule.decode import rows, state
 from diffcheck.cases.discovery import Case, discover, load_case
 from diffcheck.errors import CaseError, NothingToDoError
-from diffcheck.faults import altered_answers, capsule, direct
-from diffcheck.faults.engine import FaultyBackend
-from diffcheck.faults.model import FaultTarget
+from diffcheck.faults import altered_answers, capsule_faults, direct_faults
+from diffcheck.faults.fault import FaultTarget
+from diffcheck.faults.faulty_backend import FaultyBackend
 from diffcheck.faults.samples import SAMPLES
 from diffcheck.observation import Trapped
 from diffcheck.runner import case_run as cases
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from diffcheck.backend.contract import Backend, Host, Oracle
-    from diffcheck.faults.model import Fault, Plant
+    from diffcheck.faults.fault import Fault, Plant
     from diffcheck.observation import RowRecord
     from diffcheck.runner.plan import RunnablePlan
     from diffcheck.verdict import PassReport
@@ -44,8 +44,8 @@ Mode = Literal["capsule", "direct"]
 MODES: Final[tuple[Mode, ...]] = ("capsule", "direct")
 
 PLANTS: Final[dict[Mode, dict[str, Plant]]] = {
-    "capsule": capsule.PLANTS | altered_answers.CAPSULE,
-    "direct": direct.PLANTS | altered_answers.DIRECT,
+    "capsule": capsule_faults.PLANTS | altered_answers.CAPSULE,
+    "direct": direct_faults.PLANTS | altered_answers.DIRECT,
 }
 """The classes of faults of each pass, by name."""
 
@@ -112,7 +112,7 @@ class Selftest:
                 continue
             artifact, fault = chosen
             words = chance.random() < 0.5  # noqa: PLR2004 - half of the runs
-            if kind in capsule.STATE_FAULTS and artifact.traps:
+            if kind in capsule_faults.STATE_FAULTS and artifact.traps:
                 words = False  # windows carry no state at a trap, and the report marks it as not compared
             yield self._one(mode, artifact, fault, words=words)
             yield self._one(mode, artifact, None, words=words)

@@ -15,7 +15,7 @@ from diffcheck import process
 from diffcheck.cases.discovery import item_at, load_case, read_artifact
 from diffcheck.errors import DiffcheckError
 from diffcheck.hunt.finds import PROGRAM, Find
-from diffcheck.hunt.ingredients import essence, ingredients
+from diffcheck.hunt.program_features import essence, ingredients
 from diffcheck.runner.sweep.padding import padded_module
 from diffcheck.triage.causes import FirstOccurrence, cause_name, find_causes
 from diffcheck.triage.reduce.interestingness import TimeBudget

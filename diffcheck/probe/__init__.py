@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from diffcheck.probe import known_answer
+from diffcheck.probe import engine_check
 from diffcheck.probe.engine_findings import KnownAnswerResult, engine_findings, smoke
 from diffcheck.probe.inventory import Diagnosis, InstalledBackend, diagnose, installed_backends
 
@@ -11,8 +11,8 @@ __all__ = [
     "InstalledBackend",
     "KnownAnswerResult",
     "diagnose",
+    "engine_check",
     "engine_findings",
     "installed_backends",
-    "known_answer",
     "smoke",
 ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from diffcheck.process.child import Child, ProcessResult
 from diffcheck.process.command_limits import CommandLimits, run_live
+from diffcheck.process.executable_digest import Stamps, file_digest, is_program, program_digest, program_files, stamps
 from diffcheck.process.files import (
     Unreadable,
     check_folder,
@@ -25,7 +26,6 @@ from diffcheck.process.lock import locked
 from diffcheck.process.memory import available_memory_bytes, machine_memory_bytes
 from diffcheck.process.orphans import is_stopped
 from diffcheck.process.own_files import HEAD_BYTES, private, read_own, write_own
-from diffcheck.process.programs import Stamps, file_digest, is_program, program_digest, program_files, stamps
 from diffcheck.process.reactor import Reactor
 from diffcheck.process.server import Reply, Server
 from diffcheck.process.spawn import (

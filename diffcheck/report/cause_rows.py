@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from diffcheck.report import styles
+from diffcheck.report import terminal_text
 from diffcheck.report.summary import cluster_verdict, code_of, kind_and_item
 from diffcheck.text import plural, visible
 from diffcheck.verdict import EntryState, Verdict
@@ -108,7 +108,7 @@ def _row(members: Sequence[Cluster], lives: Mapping[str, Life], index: Mapping[s
     cases = sorted({index[member.case.case] for each in members for member in each.members})
     by_index = {index[member.case.case]: member.case for each in members for member in each.members}
     known = [lives[each.signature] for each in members if each.signature in lives]
-    oracle, subject = styles.side_by_side(first.oracle, first.subject, _VALUE)
+    oracle, subject = terminal_text.side_by_side(first.oracle, first.subject, _VALUE)
     what = kind_and_item(first)
     issue = next((each.issue for each in known if each.issue), "")
     row = f" in {first.where.row}" if first.where.row else ""
@@ -127,7 +127,7 @@ def _row(members: Sequence[Cluster], lives: Mapping[str, Life], index: Mapping[s
         visible(" · ".join((case.case, *filter(None, (first.where.row,)), *code_of(first.where))), _VALUE),
         oracle,
         subject,
-        visible(styles.detail(first), _VALUE),
+        visible(terminal_text.detail(first), _VALUE),
         tuple(visible(each, _VALUE) for each in (cause.places[:_MOST_PLACES] if cause else ())),
         max(0, len(cause.places) - _MOST_PLACES) if cause else 0,
         tuple(visible(each.signature, _TITLE) for each in members[:_MOST_PLACES]),

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from diffcheck.config import option_table
 from diffcheck.errors import EXIT_AGREE, EXIT_DIVERGE
-from diffcheck.report import styles, trends
+from diffcheck.report import history_tables, terminal_text
 from diffcheck.report.model import Cluster, agreement, clusters, conclusion
 from diffcheck.report.progress import notice
 from diffcheck.report.summary import allowances, left_out, needs_attention, news, of_planned, standings
@@ -56,7 +56,7 @@ def render(
             console.print(notice(report.notice))
         for line in _unusable(report):
             console.print(line, soft_wrap=True)
-        console.print(Group(_totals(report), styles.facts([_exit(report)])))
+        console.print(Group(_totals(report), terminal_text.facts([_exit(report)])))
         return
     for block in _blocks(report, console.width, verbose=verbose):
         console.print(block)
@@ -69,7 +69,7 @@ def _unusable(report: Report) -> list[Text]:
     found = [each for each in report.cases if each.verdict == "skipped" and not each.passes]
     found = [each for each in found if each.bad_input or not each.as_expected]
     rest = [Text(f"and {plural(len(found) - _MAX_CASES, 'more file')}, in the report")] * (len(found) > _MAX_CASES)
-    return [*(styles.safe(f"{each.artifact}: {each.reason}", limit=2000) for each in found[:_MAX_CASES]), *rest]
+    return [*(terminal_text.safe(f"{each.artifact}: {each.reason}", limit=2000) for each in found[:_MAX_CASES]), *rest]
 
 
 def overview(report: Report, console: Console, *, stored: str = "") -> None:
@@ -83,16 +83,16 @@ def overview(report: Report, console: Console, *, stored: str = "") -> None:
     if waiting:
         console.print(_open(waiting, console.width))
         console.print()
-    facts = [("report", styles.safe(stored, limit=2000)), ("next", Text(_next(report, found or known, stored, "")))]
-    console.print(Group(_totals(report), styles.facts(facts)))
+    facts = [("report", terminal_text.safe(stored, limit=2000)), ("next", Text(_next(report, found or known, stored, "")))]
+    console.print(Group(_totals(report), terminal_text.facts(facts)))
 
 
 def _blocks(report: Report, width: int, *, verbose: bool) -> Iterator[RenderableType]:
     """The parts of the console's report above the summary, in order."""
     found, _ = news(report, clusters(report))
     if report.baseline is not None:
-        for heading, body in trends.lives(report.baseline, {each.signature for each in found[:_MAX_CLUSTERS]}):
-            yield Group(Text(heading, style=styles.HEADING), body)
+        for heading, body in history_tables.lives(report.baseline, {each.signature for each in found[:_MAX_CLUSTERS]}):
+            yield Group(Text(heading, style=terminal_text.HEADING), body)
     if found:
         yield _diverged(report, found, width)
     if report.causes:
@@ -123,17 +123,17 @@ def summary(report: Report, stored: str, page: str = "", resume: str = "") -> Gr
     """The last lines: totals, how much was compared, both modes, engines, files, the next command, the exit code."""
     found, _ = news(report, clusters(report))
     facts = (
-        ("compared", Text(styles.compared(agreement(report)))),
+        ("compared", Text(terminal_text.compared(agreement(report)))),
         ("capsule", Text(_mode(report, "capsule"))),
         ("direct", Text(_mode(report, "direct"))),
         ("engines", Text(_engines(report))),
-        ("cache", Text(styles.cached(report.cases))),
-        ("report", styles.safe(stored, limit=2000)),
-        ("page", styles.safe(page, limit=2000)),
+        ("cache", Text(terminal_text.cached(report.cases))),
+        ("report", terminal_text.safe(stored, limit=2000)),
+        ("page", terminal_text.safe(page, limit=2000)),
         ("next", Text(_next(report, found, stored, resume))),
         _exit(report),
     )
-    return Group(_totals(report), styles.facts(facts))
+    return Group(_totals(report), terminal_text.facts(facts))
 
 
 def _exit(report: Report) -> tuple[str, Text]:
@@ -143,13 +143,15 @@ def _exit(report: Report) -> tuple[str, Text]:
 
 def _totals(report: Report) -> Text:
     counts = report.totals
-    text = Text(f"{of_planned(report)}: ", style=styles.HEADING)
+    text = Text(f"{of_planned(report)}: ", style=terminal_text.HEADING)
     for word in VERDICTS:
         count = counts.get(word, 0)  # a report of an older version may lack a verdict
         if count or word in ("agree", "diverge"):
-            text.append(f"{count:,} {styles.VERBS[word][count != 1]}", styles.STYLES[word] if count else styles.QUIET)
+            text.append(
+                f"{count:,} {terminal_text.VERBS[word][count != 1]}", terminal_text.STYLES[word] if count else terminal_text.QUIET
+            )
             if word == "agree" and counts["vacuous"]:
-                text.append(f" ({counts['vacuous']:,} vacuous: no observable change)", styles.QUIET)
+                text.append(f" ({counts['vacuous']:,} vacuous: no observable change)", terminal_text.QUIET)
             text.append(", ")
     text.right_crop(2)
     text.append(f"; in {duration(report.elapsed_ns / 1e9)}")
@@ -163,7 +165,7 @@ def _mode(report: Report, mode: str) -> str:
     """The verdicts of one mode's passes, and why some do not apply."""
     passes = [each for case in report.cases for each in case.passes if each.mode == mode]
     counts = Counter(each.verdict for each in passes if each.applicable)
-    parts = [f"{counts[word]:,} {styles.VERBS[word][counts[word] != 1]}" for word in VERDICTS if counts[word]]
+    parts = [f"{counts[word]:,} {terminal_text.VERBS[word][counts[word] != 1]}" for word in VERDICTS if counts[word]]
     why_not = Counter(each.why for each in passes if not each.applicable)
     if why_not:
         reasons = ", ".join(visible(" ".join(why.split()), 300) for why, _ in why_not.most_common(2))
@@ -175,7 +177,7 @@ def _mode(report: Report, mode: str) -> str:
 def _engines(report: Report) -> str:
     sides = ((report.subject, "subject"), (report.oracle, "oracle"))
     return ", ".join(
-        f"{role} {styles.engine(identity)}" + (f" ({visible(identity.found, 60)})" if identity.found else "")
+        f"{role} {terminal_text.engine(identity)}" + (f" ({visible(identity.found, 60)})" if identity.found else "")
         for identity, role in sides
     )
 
@@ -187,11 +189,11 @@ def _next(report: Report, found: tuple[Cluster, ...], stored: str, resume: str) 
     if not report.cases:
         return ""
     folder = str(Path(stored).parent)
-    where = "" if not stored or folder == option_table.BY_NAME["reports"].default else f" --reports {styles.quoted(folder)}"
+    where = "" if not stored or folder == option_table.BY_NAME["reports"].default else f" --reports {terminal_text.quoted(folder)}"
     if len(found) > 1:
         return f"diffcheck show{where}   (all differences; or show CASE)"
     case = found[0].members[0].case if found else next(iter(needs_attention(report)), report.cases[0])
-    return f"diffcheck show {styles.quoted(case.case)}{where}"
+    return f"diffcheck show {terminal_text.quoted(case.case)}{where}"
 
 
 # Divergences.
@@ -207,35 +209,35 @@ def _diverged(
     states = standings(report)
     listed = found[:_MAX_CLUSTERS]
     rows = [_row(cluster, states.get(cluster.signature), width, signatures=signatures) for cluster in listed]
-    oracle, subject = styles.columns(report)
+    oracle, subject = terminal_text.columns(report)
     headers = (("case", ""), ("row", ""), ("where", ""), (oracle, "green"), (subject, "red"))
-    parts: list[RenderableType] = [Text(heading, style=styles.HEADING), fitted(headers, rows, width)]
+    parts: list[RenderableType] = [Text(heading, style=terminal_text.HEADING), fitted(headers, rows, width)]
     if len(found) > len(listed):
-        parts.append(Text(f"and {plural(len(found) - len(listed), 'more difference')}, in the report", style=styles.QUIET))
+        parts.append(Text(f"and {plural(len(found) - len(listed), 'more difference')}, in the report", style=terminal_text.QUIET))
     return Group(*parts)
 
 
 def _row(cluster: Cluster, standing: BaselineStatus | None, width: int, *, signatures: bool) -> tuple[Text, ...]:
     first = cluster.members[0].first
     limit = _OUTCOME if first.kind == "outcome" else max(60, width // 2)
-    left, right = styles.side_by_side(first.oracle, first.subject, limit)
+    left, right = terminal_text.side_by_side(first.oracle, first.subject, limit)
     where = _where(cluster, standing, signatures=signatures)
-    return _cases(cluster), styles.safe(first.where.row or "-", limit=80), where, Text(left), Text(right)
+    return _cases(cluster), terminal_text.safe(first.where.row or "-", limit=80), where, Text(left), Text(right)
 
 
 def _cases(cluster: Cluster) -> Text:
     """The cases' names, the verdicts by mode, and whether they were expected."""
-    lines = [styles.safe(member.case.case, limit=80) for member in cluster.members[:_MAX_NAMES]]
+    lines = [terminal_text.safe(member.case.case, limit=80) for member in cluster.members[:_MAX_NAMES]]
     rest = len(cluster.members) - len(lines)
     if rest:
-        lines.append(Text(f"and {plural(rest, 'more case')}", style=styles.QUIET))
+        lines.append(Text(f"and {plural(rest, 'more case')}", style=terminal_text.QUIET))
     if len(cluster.members) == 1:
-        marks = styles.modes(cluster.members[0].case)
+        marks = terminal_text.modes(cluster.members[0].case)
     else:
         modes = dict.fromkeys(mode for member in cluster.members for mode in member.modes)
-        marks = [Text(f"in {' and '.join(modes)}", style=styles.QUIET)]
+        marks = [Text(f"in {' and '.join(modes)}", style=terminal_text.QUIET)]
     if all(member.case.expected == "diverge" for member in cluster.members):
-        marks.append(Text("expected", style=styles.QUIET))
+        marks.append(Text("expected", style=terminal_text.QUIET))
     return Text("\n").join([*lines, Text(", ").join(marks)])
 
 
@@ -244,20 +246,24 @@ def _where(cluster: Cluster, standing: BaselineStatus | None, *, signatures: boo
     where = first.where
     if where.row and not where.branch and where.function == where.row.partition("=")[0]:
         where = msgspec.structs.replace(where, function="")  # the row names it already
-    lines = [styles.safe(part, limit=120) for part in styles.place(where)] or [Text("-")]
+    lines = [terminal_text.safe(part, limit=120) for part in terminal_text.place(where)] or [Text("-")]
     if not first.where.item.startswith(first.kind):
         lines.insert(0, Text(first.kind))
-    if detail := styles.detail(first):
-        lines.append(styles.safe(detail, styles.QUIET, 120))
+    if detail := terminal_text.detail(first):
+        lines.append(terminal_text.safe(detail, terminal_text.QUIET, 120))
     if standing is not None:
-        lines.append(Text.assemble((standing.state, "bold"), ", ", styles.safe(f"signature {standing.signature}", styles.QUIET)))
+        lines.append(
+            Text.assemble(
+                (standing.state, "bold"), ", ", terminal_text.safe(f"signature {standing.signature}", terminal_text.QUIET)
+            )
+        )
     elif signatures:
-        lines.append(styles.safe(cluster.signature, styles.QUIET))
+        lines.append(terminal_text.safe(cluster.signature, terminal_text.QUIET))
     if cluster.count > len(cluster.members):
-        lines.append(Text(plural(cluster.count, "occurrence"), style=styles.QUIET))
+        lines.append(Text(plural(cluster.count, "occurrence"), style=terminal_text.QUIET))
     impact = [each for one in cluster.members[0].case.passes for each in one.mcdc]
     if impact:
-        lines.append(Text(f"MC/DC: {styles.impact(impact)}", style="yellow"))
+        lines.append(Text(f"MC/DC: {terminal_text.impact(impact)}", style="yellow"))
     return Text("\n").join(lines)
 
 
@@ -269,13 +275,13 @@ def _open(cases: Sequence[CaseReport], width: int) -> RenderableType:
     listed = cases[:_MAX_CASES]
     rows = []
     for case in listed:
-        word = styles.verdict(case.verdict)
-        word.append(" (expected)" if case.as_expected else f"\n{case.expected} expected", styles.QUIET)
-        rows.append((styles.safe(case.case, limit=80), word, styles.sentence(case.reason or "-", 300)))
+        word = terminal_text.verdict(case.verdict)
+        word.append(" (expected)" if case.as_expected else f"\n{case.expected} expected", terminal_text.QUIET)
+        rows.append((terminal_text.safe(case.case, limit=80), word, terminal_text.sentence(case.reason or "-", 300)))
     table = fitted((("case", ""), ("verdict", ""), ("why", "")), rows, width, lines=False)
-    parts: list[RenderableType] = [Text("inconclusive or unexpected", style=styles.HEADING), table]
+    parts: list[RenderableType] = [Text("inconclusive or unexpected", style=terminal_text.HEADING), table]
     if len(cases) > len(listed):
-        parts.append(Text(f"and {plural(len(cases) - len(listed), 'more case')}, in the report", style=styles.QUIET))
+        parts.append(Text(f"and {plural(len(cases) - len(listed), 'more case')}, in the report", style=terminal_text.QUIET))
     return Group(*parts)
 
 
@@ -288,31 +294,31 @@ def _list(heading: str, lines: Iterable[Text]) -> Group:
     table.add_column(overflow="fold")
     every = list(lines)
     for line in every[:_MAX_LINES]:
-        table.add_row(Text("-", style=styles.QUIET), line)
+        table.add_row(Text("-", style=terminal_text.QUIET), line)
     if len(every) > _MAX_LINES:
-        table.add_row("", Text(f"and {len(every) - _MAX_LINES:,} more, in the report", style=styles.QUIET))
-    return Group(Text(heading, style=styles.HEADING), table)
+        table.add_row("", Text(f"and {len(every) - _MAX_LINES:,} more, in the report", style=terminal_text.QUIET))
+    return Group(Text(heading, style=terminal_text.HEADING), table)
 
 
 def _findings(report: Report, *, verbose: bool) -> Group:
     """The engine's own issues, one line each, or in full."""
-    heading = f"issues of {styles.engine(report.subject)}, independent of the artifact"
+    heading = f"issues of {terminal_text.engine(report.subject)}, independent of the artifact"
     lines = [_finding(each.name, each.what, each.section) for each in report.engine_findings]
     if verbose:
         return _list(heading, lines)
-    listed = [Text.assemble(("- ", styles.QUIET), each, no_wrap=True, overflow="ellipsis") for each in lines[:_MAX_LINES]]
+    listed = [Text.assemble(("- ", terminal_text.QUIET), each, no_wrap=True, overflow="ellipsis") for each in lines[:_MAX_LINES]]
     rest = f", and {len(lines) - _MAX_LINES:,} more" if len(lines) > _MAX_LINES else ""
-    return Group(Text(heading, style=styles.HEADING), *listed, Text(f"  in full with -v{rest}", style=styles.QUIET))
+    return Group(Text(heading, style=terminal_text.HEADING), *listed, Text(f"  in full with -v{rest}", style=terminal_text.QUIET))
 
 
 def _finding(name: str, what: str, section: str) -> Text:
-    text = Text.assemble(styles.safe(name, "yellow"), ": ", styles.safe(what, limit=400))
-    return text.append_text(styles.safe(f" ({section})", styles.QUIET)) if section else text
+    text = Text.assemble(terminal_text.safe(name, "yellow"), ": ", terminal_text.safe(what, limit=400))
+    return text.append_text(terminal_text.safe(f" ({section})", terminal_text.QUIET)) if section else text
 
 
 def _allowance(each: Tally) -> Text:
-    section = styles.safe(f" ({each.note})" if each.note else "", styles.QUIET)
-    return Text.assemble(styles.safe(each.what), section, f": {each.times('difference')} in {plural(each.cases, 'case')}")
+    section = terminal_text.safe(f" ({each.note})" if each.note else "", terminal_text.QUIET)
+    return Text.assemble(terminal_text.safe(each.what), section, f": {each.times('difference')} in {plural(each.cases, 'case')}")
 
 
 def _stubs(report: Report) -> list[Text]:
@@ -330,8 +336,8 @@ def _stubs(report: Report) -> list[Text]:
     line = f"{plural(len(functional), 'function')} with functional stubs: {total} in {plural(len(served), 'case')}"
     return [Text(line)] * bool(functional) + [
         Text.assemble(
-            styles.safe(name, limit=100),
-            styles.safe(f" ({kind})", styles.QUIET if kind == "functional" else "yellow"),
+            terminal_text.safe(name, limit=100),
+            terminal_text.safe(f" ({kind})", terminal_text.QUIET if kind == "functional" else "yellow"),
             f": {plural(calls[kind, name], 'call')} in {plural(len(cases[kind, name]), 'case')}",
         )
         for kind, name in ordered
@@ -339,4 +345,4 @@ def _stubs(report: Report) -> list[Text]:
 
 
 def _counted(sentence: str, count: int) -> Text:
-    return Text.assemble(styles.safe(sentence, limit=300), (f" ({plural(count, 'case')})", styles.QUIET))
+    return Text.assemble(terminal_text.safe(sentence, limit=300), (f" ({plural(count, 'case')})", terminal_text.QUIET))

@@ -22,7 +22,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from diffcheck.config import option_table
-from diffcheck.report import page_data, styles, summary
+from diffcheck.report import page_data, summary, terminal_text
 from diffcheck.report.cause_rows import CauseRow, cause_rows
 from diffcheck.report.charts import SIDE, charts
 from diffcheck.report.matrices import matrix as matrices
@@ -72,8 +72,8 @@ def sweep(done: SweepMap) -> bytes:
         map=done,
         families=families,
         outcomes=[(each, len(done.of(each))) for each in OUTCOMES],
-        subject=styles.engine(done.subject),
-        oracle=styles.engine(done.oracle),
+        subject=terminal_text.engine(done.subject),
+        oracle=terminal_text.engine(done.oracle),
     )
 
 
@@ -82,7 +82,7 @@ def matrix(found: matrices.Matrix) -> bytes:
     return _page(
         "matrix.html.j2",
         matrix=found,
-        oracle=styles.engine(found.oracle),
+        oracle=terminal_text.engine(found.oracle),
         verdicts=[word for word in VERDICTS if any(each.totals.get(word) for each in found.engines)],
         cell=matrices.cell,
     )
@@ -128,7 +128,7 @@ def _frame(report: Report, rows: tuple[CauseRow, ...]) -> str:
     environment = _environment()
     style, script = (_asset(environment, name) for name in ("report.css", "report.js"))
     exit_code, why = conclusion(report)
-    oracle, subject = styles.columns(report)
+    oracle, subject = terminal_text.columns(report)
     oracle_cost, subject_cost = summary.total_costs(report)
     attention = [case for case in report.cases if not settled(case) or case.verdict != "agree"]
     return environment.get_template("report.html.j2").render(
@@ -137,14 +137,14 @@ def _frame(report: Report, rows: tuple[CauseRow, ...]) -> str:
         script=Markup(script),  # noqa: S704 - our own file
         style_digest=_digest(style),
         script_digest=_digest(script),
-        subject=styles.engine(report.subject),
-        oracle=styles.engine(report.oracle),
+        subject=terminal_text.engine(report.subject),
+        oracle=terminal_text.engine(report.oracle),
         columns={"oracle": oracle, "subject": subject},
         exit_code=exit_code,
         why=why,
         verdicts=[(word, report.totals.get(word, 0)) for word in VERDICTS],
         bar=[(word, report.totals.get(word, 0)) for word in _SEVERITY],
-        compared=styles.compared(agreement(report)),
+        compared=terminal_text.compared(agreement(report)),
         costs=[(oracle, "oracle", oracle_cost), (subject, "subject", subject_cost)],
         charts=charts(report),
         side=SIDE,

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from diffcheck.config.version import __version__
 from diffcheck.probe.wasi import VERDICTS
-from diffcheck.report import markdown, styles
+from diffcheck.report import markdown, terminal_text
 from diffcheck.text import plural
 
 if TYPE_CHECKING:
@@ -53,19 +53,19 @@ def show(survey: Survey, console: Console) -> None:
     """Print a table for each artifact, then the engine's functions by interface."""
     for each in survey.artifacts:
         count = "" if each.problem else f"  {_count(each)}"
-        console.print(Text.assemble("\n", styles.safe(each.path, styles.HEADING), count))
+        console.print(Text.assemble("\n", terminal_text.safe(each.path, terminal_text.HEADING), count))
         for line in _notes(each):
-            console.print(styles.safe(line, "yellow", 600))
+            console.print(terminal_text.safe(line, "yellow", 600))
         if each.imports:
             console.print(_table(each.imports))
     if survey.probed:
-        console.print(Text(f"\nHost functions of {survey.label}, as measured", styles.HEADING))
+        console.print(Text(f"\nHost functions of {survey.label}, as measured", terminal_text.HEADING))
         console.print(_by_interface(survey.probed))
         console.print(_details(survey.probed))
     if survey.missing:
-        console.print(styles.safe(survey.missing, styles.QUIET, 300))
+        console.print(terminal_text.safe(survey.missing, terminal_text.QUIET, 300))
     if survey.kept:
-        console.print(styles.safe(f"modules, commands and output: {survey.kept}", styles.QUIET, 300))
+        console.print(terminal_text.safe(f"modules, commands and output: {survey.kept}", terminal_text.QUIET, 300))
 
 
 def _count(artifact: ArtifactImports) -> str:
@@ -90,12 +90,12 @@ def _table(imports: Iterable[ImportResult]) -> Table:
     table.add_column("calls", justify="right", no_wrap=True)
     table.add_column("in the engines", ratio=4, overflow="fold")
     for interface, group in _grouped(imports):
-        table.add_row(styles.Name(interface, styles.HEADING))
+        table.add_row(terminal_text.Name(interface, terminal_text.HEADING))
         for each in group:
             table.add_row(
-                styles.Name(each.function, indent=2),
-                styles.safe(each.signature, styles.QUIET),
-                styles.safe(_stub(each), "" if each.stub == "functional" else "yellow", 300),
+                terminal_text.Name(each.function, indent=2),
+                terminal_text.safe(each.signature, terminal_text.QUIET),
+                terminal_text.safe(_stub(each), "" if each.stub == "functional" else "yellow", 300),
                 _calls(each),
                 _natives(each.native),
             )
@@ -120,7 +120,7 @@ def _calls(each: ImportResult) -> str:
 
 def _natives(native: Sequence[EngineResult]) -> Text:
     if not native:
-        return Text("not measured", styles.QUIET)
+        return Text("not measured", terminal_text.QUIET)
     text = Text()
     for each in native:
         text.append("\n" if text else "")
@@ -136,7 +136,7 @@ def _by_interface(probed: Sequence[ImportVerdicts]) -> Table:
     for verdict in VERDICTS:
         table.add_column(verdict, justify="right", style=STYLES[verdict])
     for package, counted in _counted(probed, indirect=False):
-        table.add_row(styles.safe(package), *(f"{counted[each]:,}" for each in VERDICTS))
+        table.add_row(terminal_text.safe(package), *(f"{counted[each]:,}" for each in VERDICTS))
     return table
 
 
@@ -147,10 +147,10 @@ def _details(probed: Iterable[ImportVerdicts]) -> Table:
     table.add_column("call_indirect", no_wrap=True)
     table.add_column("observation", ratio=6, overflow="fold")
     for module, group in groupby(probed, lambda each: each.module):
-        table.add_row(styles.Name(module, styles.HEADING))
+        table.add_row(terminal_text.Name(module, terminal_text.HEADING))
         for each in group:
             one, other = (Text(verdict, STYLES[verdict]) for verdict in (each.verdict, each.indirect))
-            table.add_row(styles.Name(each.name, indent=2), one, other, styles.safe(observation(each), limit=400))
+            table.add_row(terminal_text.Name(each.name, indent=2), one, other, terminal_text.safe(observation(each), limit=400))
     return table
 
 

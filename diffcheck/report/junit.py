@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
-from diffcheck.report import styles
+from diffcheck.report import terminal_text
 from diffcheck.report.model import conclusion, settled
 from diffcheck.report.summary import code_of, kind_and_item, pass_words, standings
 from diffcheck.text import plural, visible
@@ -67,9 +67,9 @@ def _timestamp(started: str) -> str | None:
 
 def _properties(report: Report) -> Iterator[tuple[str, str]]:
     yield "diffcheck.version", report.tool.version
-    yield "subject", styles.engine(report.subject)
+    yield "subject", terminal_text.engine(report.subject)
     yield "subject.sha256", report.subject.sha256
-    yield "oracle", styles.engine(report.oracle)
+    yield "oracle", terminal_text.engine(report.oracle)
     yield "conclusion", conclusion(report)[1]
     if report.notice:
         yield "notice", report.notice
@@ -124,14 +124,14 @@ def _differences(report: Report, case: CaseReport) -> Iterator[str]:
 
 
 def _difference(report: Report, one: Divergence) -> Iterator[str]:
-    oracle, subject = styles.columns(report)
-    left, right = styles.side_by_side(one.oracle, one.subject, _MAX_LINE)
+    oracle, subject = terminal_text.columns(report)
+    left, right = terminal_text.side_by_side(one.oracle, one.subject, _MAX_LINE)
     row = f"row {one.where.row}: " if one.where.row else ""
     place = ", ".join(code_of(one.where))
     yield "  " + visible(f"{row}{kind_and_item(one)}" + (f" in {place}" if place else ""), _MAX_LINE)
     yield f"    {oracle}: {left}"
     yield f"    {subject}: {right}"
-    detail = styles.detail(one)
+    detail = terminal_text.detail(one)
     if detail or one.signature:
         yield "    " + visible(", ".join(part for part in (detail, f"signature {one.signature}") if part), _MAX_LINE)
 
@@ -144,11 +144,11 @@ def _facts(case: CaseReport, issues: Mapping[str, str]) -> Iterator[str]:
     for each in case.passes:
         yield pass_words(each)
         if each.applicable:
-            yield f"{each.mode}: compared {styles.compared(each.agreement)}" + (", vacuous" if each.vacuous else "")
+            yield f"{each.mode}: compared {terminal_text.compared(each.agreement)}" + (", vacuous" if each.vacuous else "")
         for use in each.stubs[:_MAX_DIVERGENCES]:
             yield f"{each.mode}: stubbed ({use.kind}): {use.module} {use.name}, {plural(use.calls, 'call')}"
         for allowed in each.allowances[:_MAX_DIVERGENCES]:
-            times = styles.times(allowed.count, "time", at_least=allowed.at_least)
+            times = terminal_text.times(allowed.count, "time", at_least=allowed.at_least)
             yield f"{each.mode}: allowed: {allowed.rule} ({allowed.section}), {times}"
     for sentence in case.not_done[:_MAX_DIVERGENCES]:
         yield f"not compared: {sentence}"
@@ -157,7 +157,7 @@ def _facts(case: CaseReport, issues: Mapping[str, str]) -> Iterator[str]:
 
 def _logs(report: Report, case: CaseReport) -> Iterator[str]:
     for each in case.passes:
-        for name, side in zip(styles.columns(report), (each.oracle, each.subject), strict=True):
+        for name, side in zip(terminal_text.columns(report), (each.oracle, each.subject), strict=True):
             if side is not None and side.log:
                 yield f"{name}, {each.mode} pass:"
                 yield from (visible(line, _MAX_LINE) for line in side.log[-(1 << 14) :].splitlines()[-_MAX_LOG_LINES:])

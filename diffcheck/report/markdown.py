@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from diffcheck.errors import EXIT_AGREE, EXIT_DIVERGE
-from diffcheck.report import styles, summary
+from diffcheck.report import summary, terminal_text
 from diffcheck.report.model import agreement, clusters, conclusion
 from diffcheck.text import duration, plural, visible
 from diffcheck.verdict import VERDICTS
@@ -50,9 +50,9 @@ def code(value: str, limit: int = 200) -> str:
 def _lines(report: Report) -> Iterator[str]:
     exit_code, why = conclusion(report)
     mark = "✅" if exit_code == EXIT_AGREE else "❌" if exit_code == EXIT_DIVERGE else "⚠️"
-    yield f"## {mark} {text(styles.engine(report.subject))} against {text(styles.engine(report.oracle))}: {text(why)}"
+    yield f"## {mark} {text(terminal_text.engine(report.subject))} against {text(terminal_text.engine(report.oracle))}: {text(why)}"
     yield ""
-    compared = styles.compared(agreement(report))
+    compared = terminal_text.compared(agreement(report))
     yield f"{text(summary.counted(report))}; in {duration(report.elapsed_ns / 1e9)}. Compared: {compared}."
     yield ""
     if report.error:
@@ -67,10 +67,10 @@ def _lines(report: Report) -> Iterator[str]:
     yield from _clusters(report, new)
     yield from _details("Causes: the wrong instruction and its first occurrence", [_cause(each) for each in report.causes])
     yield from _open(summary.needs_attention(report))
-    told = summary.standings(report)
-    yield from _details("Known differences", [_known(cluster, told[cluster.signature].issue) for cluster in known])
+    statuses = summary.standings(report)
+    yield from _details("Known differences", [_known(cluster, statuses[cluster.signature].issue) for cluster in known])
     yield from _details(
-        f"Issues of {text(styles.engine(report.subject))}, independent of the artifact",
+        f"Issues of {text(terminal_text.engine(report.subject))}, independent of the artifact",
         [f"**{text(each.name)}**: {text(each.what, 400)}{_in_section(each.section)}" for each in report.engine_findings],
     )
     yield from _details(
@@ -146,11 +146,11 @@ def _clusters(report: Report, found: Sequence[Cluster]) -> Iterator[str]:
     names = len({member.case.case for cluster in found for member in cluster.members})
     yield f"### {plural(len(found), 'difference')} in {plural(names, 'case')}"
     yield ""
-    oracle, subject = styles.columns(report)
+    oracle, subject = terminal_text.columns(report)
     yield from _table(("where", text(oracle), text(subject), "cases"), ["---"] * 4)
     for cluster in found[:_MAX_CLUSTERS]:
         first = cluster.members[0].first
-        left, right = styles.side_by_side(first.oracle, first.subject, _MAX_VALUE)
+        left, right = terminal_text.side_by_side(first.oracle, first.subject, _MAX_VALUE)
         yield _row(_where(cluster), code(left), code(right), _cases(cluster))
     yield ""
     yield from _rest(len(found) - _MAX_CLUSTERS, "more difference")

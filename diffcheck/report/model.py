@@ -118,13 +118,13 @@ def conclusion(report: Report) -> tuple[int, str]:
     diverging = sum(case.verdict == "diverge" for case in report.cases)
     unsettled = sum(not settled(case) for case in report.cases)
     bad = sum(case.bad_input for case in report.cases)
-    told = strictly(report)
+    strict_reason = strictly(report)
     nothing = not compared(report) and bool(report.cases or not report.division)  # a shard may have no case at all
     reasons = (
         (report.error, EXIT_USAGE, "an error ended the run"),
         (report.interrupted and not report.failed_fast, EXIT_INTERRUPTED, "the run was interrupted"),
         (diverging, EXIT_DIVERGE, plural(diverging, "case diverges", "cases diverge")),
-        (told, EXIT_DIVERGE, f"strict: {told}"),
+        (strict_reason, EXIT_DIVERGE, f"strict: {strict_reason}"),
         (bad, EXIT_USAGE, f"{plural(bad, 'input file')} cannot be used"),
         (unsettled, EXIT_INCONCLUSIVE, f"{plural(unsettled, 'case is', 'cases are')} inconclusive or unexpected"),
         (nothing, EXIT_INCONCLUSIVE, "nothing was compared"),
@@ -135,10 +135,10 @@ def conclusion(report: Report) -> tuple[int, str]:
 
 def strictly(report: Report) -> str:
     """Why a strict run fails without new divergences: entries of the baseline or vacuous agreements; empty if it does not."""
-    told = report.baseline
-    if told is None or not told.strict:
+    baseline = report.baseline
+    if baseline is None or not baseline.strict:
         return ""
-    counts = Counter(each.state for each in told.of("fixed", "stale", "expired", "wider"))
+    counts = Counter(each.state for each in baseline.of("fixed", "stale", "expired", "wider"))
     vacuous = sum(case.vacuous and case.verdict == "agree" for case in report.cases)
     parts = [f"{plural(count, 'entry', 'entries')} {word}" for word, count in counts.items()]
     return ", ".join(parts + ([plural(vacuous, "vacuous agreement")] if vacuous else []))

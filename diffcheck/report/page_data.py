@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import msgspec
 
 from diffcheck.observation import sentence
-from diffcheck.report import styles as words
+from diffcheck.report import terminal_text as words
 from diffcheck.report.summary import code_of, costs, kind_and_item
 from diffcheck.text import plural, visible
 from diffcheck.verdict import EntryState
@@ -187,7 +187,7 @@ def _case(report: Report, case: CaseReport, defaults: dict[str, str]) -> PageCas
         passes=tuple(_pass(each) for each in case.passes),
         not_compared=tuple(visible(what, _SENTENCE) for what in case.not_done[:_MAX_ITEMS]),
         explanation=_lines(case.explanation),
-        again=words.again(report, case, defaults),
+        again=words.rerun_command(report, case, defaults),
     )
 
 

@@ -10,7 +10,7 @@ from rich.panel import Panel
 from rich.progress import BarColumn, Progress, ProgressColumn, Task
 from rich.text import Text
 
-from diffcheck.report import styles
+from diffcheck.report import terminal_text
 from diffcheck.runner.events import CaseFinished, CaseStarted, RunFinished, RunStarted
 from diffcheck.text import duration, plural
 
@@ -69,9 +69,9 @@ class Display:
         if event.notice:
             self._console.print(notice(event.notice))
         for line in event.notes:
-            self._console.print(styles.safe(f"note: {line}", limit=2000), soft_wrap=True)
+            self._console.print(terminal_text.safe(f"note: {line}", limit=2000), soft_wrap=True)
         what = f"{plural(event.total, 'case')}, {plural(event.jobs, 'job')}: "
-        self._headline = f"{what}{styles.engine(event.subject)} against {styles.engine(event.oracle)}"
+        self._headline = f"{what}{terminal_text.engine(event.subject)} against {terminal_text.engine(event.oracle)}"
 
     def _begin_bar(self) -> None:
         """Start at the first case: the bar has a thread, and workers are forked before from a process with one thread."""
@@ -85,11 +85,11 @@ class Display:
     def _finished(self, report: CaseReport) -> None:
         width = len(str(self._total))
         line = Text.assemble(
-            (f"[{self._done:>{width}}/{self._total}] ", styles.QUIET),
-            styles.verdict(report.verdict, _VERDICT_WIDTH),
+            (f"[{self._done:>{width}}/{self._total}] ", terminal_text.QUIET),
+            terminal_text.verdict(report.verdict, _VERDICT_WIDTH),
             " ",
-            styles.safe(report.case),
-            (f"  {duration(report.elapsed_ns / 1e9)}", styles.QUIET),
+            terminal_text.safe(report.case),
+            (f"  {duration(report.elapsed_ns / 1e9)}", terminal_text.QUIET),
         )
         if self._plain:
             self._console.print(line, soft_wrap=True)
@@ -104,7 +104,7 @@ class Display:
         first = next(iter(self._working), "")
         more = len(self._working) - 1
         working = Text.assemble(
-            styles.safe(first, limit=_NAME_LIMIT), f" +{more}" if more > 0 else "", no_wrap=True, overflow="ellipsis"
+            terminal_text.safe(first, limit=_NAME_LIMIT), f" +{more}" if more > 0 else "", no_wrap=True, overflow="ellipsis"
         )
         self._progress.update(self._progress.task_ids[0], completed=self._done, working=working)
 
@@ -117,7 +117,7 @@ class Display:
 
 def notice(text: str) -> Panel:
     """A warning in a frame."""
-    return Panel(styles.safe(text, limit=2000), title=Text("NOTICE"), style="bold yellow", title_align="left")
+    return Panel(terminal_text.safe(text, limit=2000), title=Text("NOTICE"), style="bold yellow", title_align="left")
 
 
 class _Count(ProgressColumn):
@@ -136,7 +136,7 @@ class _Pace(ProgressColumn):
             return Text(duration(elapsed), no_wrap=True)
         rate = task.completed / elapsed
         left = ((task.total or 0) - task.completed) / rate
-        return Text(f"{rate:.1f} cases/s, {duration(left)} left", style=styles.QUIET, no_wrap=True)
+        return Text(f"{rate:.1f} cases/s, {duration(left)} left", style=terminal_text.QUIET, no_wrap=True)
 
 
 class _Working(ProgressColumn):

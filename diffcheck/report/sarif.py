@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from diffcheck.report import styles, summary
+from diffcheck.report import summary, terminal_text
 from diffcheck.report.model import clusters
 from diffcheck.report.summary import cluster_verdict, kind_and_item, standings
 from diffcheck.text import plural, visible
@@ -175,8 +175,8 @@ def render(report: Report) -> bytes:
     """The report as SARIF: the clusters with most cases within the limits, and a note of how many were left out."""
     found = clusters(report)
     kept = min(len(found), MAX_RESULTS)
-    told = standings(report)
-    results = tuple(_result(report, cluster, told.get(cluster.signature)) for cluster in found[:kept])
+    statuses = standings(report)
+    results = tuple(_result(report, cluster, statuses.get(cluster.signature)) for cluster in found[:kept])
     data = _encode(report, results, len(found) - kept)
     while kept and len(data) > MAX_PACKED_BYTES and (packed := len(gzip.compress(data, 6))) > MAX_PACKED_BYTES:
         kept = min(kept - 1, int(kept * 0.9 * MAX_PACKED_BYTES / packed))
@@ -187,17 +187,17 @@ def render(report: Report) -> bytes:
 
 def _encode(report: Report, results: tuple[Result, ...], left_out: int) -> bytes:
     notes = [Notification("warning", Message(f"{plural(left_out, 'difference')} omitted: beyond the limits of code scanning"))]
-    told = [Notification("note", _message(f"{each.name}: {each.what}")) for each in report.engine_findings[:100]]
-    told += [
+    notifications = [Notification("note", _message(f"{each.name}: {each.what}")) for each in report.engine_findings[:100]]
+    notifications += [
         Notification("note", _message(f"{each.what} is stubbed ({each.note}) and was called: {plural(each.count, 'time')}"))
         for each in summary.stubs(report)[:100]
     ]
     if report.notice:
-        told.insert(0, Notification("warning", _message(report.notice)))
+        notifications.insert(0, Notification("warning", _message(report.notice)))
     rules = tuple(Rule(_rule_id(kind), _rule_name(kind), Message(f"Engines disagree: {text}.")) for kind, text in _RULES.items())
     run = SarifRun(
         SarifTool(Driver("diffcheck", visible(report.tool.version) or "?", rules)),
-        (Invocation(not report.interrupted, _utc(report.started), tuple(notes * bool(left_out) + told)),),
+        (Invocation(not report.interrupted, _utc(report.started), tuple(notes * bool(left_out) + notifications)),),
         AutomationDetails(f"diffcheck/{_word(report.subject.name)}-against-{_word(report.oracle.name)}/"),
         results,
     )
@@ -261,8 +261,8 @@ def _result(report: Report, cluster: Cluster, standing: BaselineStatus | None) -
 def _sentence(report: Report, cluster: Cluster) -> str:
     """The cluster in words: item, place, both values, cases."""
     first = cluster.members[0].first
-    oracle, subject = styles.columns(report)
-    left, right = styles.side_by_side(first.oracle, first.subject, _MAX_TEXT)
+    oracle, subject = terminal_text.columns(report)
+    left, right = terminal_text.side_by_side(first.oracle, first.subject, _MAX_TEXT)
     row = f", row {visible(first.where.row)}" if first.where.row else ""
     code = " ".join(part for part in (first.where.function, first.where.branch) if part)
     names = ", ".join(visible(member.case.case, 80) for member in cluster.members[:_MAX_CASES])

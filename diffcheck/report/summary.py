@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, get_args
 import msgspec
 
 from diffcheck.observation import Cost
-from diffcheck.report import styles
+from diffcheck.report import terminal_text
 from diffcheck.report.model import settled
 from diffcheck.text import plural
 from diffcheck.verdict import VERDICTS, EntryState, worst
@@ -31,7 +31,7 @@ class Tally(msgspec.Struct, frozen=True):
 
     def times(self, noun: str) -> str:
         """How often, in words."""
-        return styles.times(self.count, noun, at_least=self.at_least)
+        return terminal_text.times(self.count, noun, at_least=self.at_least)
 
 
 def allowances(report: Report) -> tuple[Tally, ...]:
@@ -107,8 +107,8 @@ def _is_open(case: CaseReport) -> bool:
 
 def states(report: Report) -> tuple[tuple[EntryState, int], ...]:
     """The number of signatures in each state against the baseline, new ones first; empty without a baseline."""
-    told = report.baseline
-    counts = Counter(each.state for each in told.standings) if told is not None else Counter[EntryState]()
+    baseline = report.baseline
+    counts = Counter(each.state for each in baseline.standings) if baseline is not None else Counter[EntryState]()
     return tuple((state, counts[state]) for state in get_args(EntryState) if counts[state])
 
 
@@ -119,8 +119,8 @@ def standings(report: Report) -> dict[str, BaselineStatus]:
 
 def news(report: Report, found: Iterable[Cluster]) -> tuple[tuple[Cluster, ...], tuple[Cluster, ...]]:
     """The clusters that are not known, and those that the baseline knows."""
-    told = standings(report)
-    known = {key for key, each in told.items() if each.state in ("known", "wider", "expired", "flaky")}
+    statuses = standings(report)
+    known = {key for key, each in statuses.items() if each.state in ("known", "wider", "expired", "flaky")}
     every = tuple(found)
     return tuple(each for each in every if each.signature not in known), tuple(each for each in every if each.signature in known)
 
@@ -152,7 +152,7 @@ def code_of(where: Where) -> list[str]:
     """The place in the code: function and branch, source line; without a function that the row names already."""
     if where.row and not where.branch and where.function == where.row.partition("=")[0]:
         where = msgspec.structs.replace(where, function="")
-    return styles.place(msgspec.structs.replace(where, item=""))
+    return terminal_text.place(msgspec.structs.replace(where, item=""))
 
 
 def pass_words(each: PassReport) -> str:

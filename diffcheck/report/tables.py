@@ -11,7 +11,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from diffcheck.report import styles
+from diffcheck.report import terminal_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +42,7 @@ def fitted(headers: Sequence[tuple[str, str]], rows: Sequence[Row], width: int, 
         show_lines=lines,
         pad_edge=lines,
         padding=(0, 1) if lines else (0, 2, 0, 0),
-        border_style=styles.QUIET,
+        border_style=terminal_text.QUIET,
         header_style="bold",
     )
     for (name, style), room in zip(headers, widths, strict=True):
@@ -104,5 +104,5 @@ def _stacked(headers: Sequence[tuple[str, str]], row: Row, width: int) -> Text:
     for (name, style), cell in zip(headers, row, strict=True):
         value = Text(", ").join(cell.split("\n"))
         value.stylize_before(style)
-        text.append_text(wrapped(Text.assemble((f"{name}: ", styles.QUIET), value), width)).append("\n")
+        text.append_text(wrapped(Text.assemble((f"{name}: ", terminal_text.QUIET), value), width)).append("\n")
     return text

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from diffcheck.backend import registry
-from diffcheck.capsule.batch.restorable import may_change_state
+from diffcheck.capsule.batch.row_effects import may_change_state
 from diffcheck.capsule.recorder.reference_types import needs_gc
 from diffcheck.cases import scripts
 from diffcheck.cases.rows import INIT, usable
@@ -26,7 +26,7 @@ from diffcheck.runner.passes.load_check import LoadCheck, fits_whole
 from diffcheck.runner.passes.refusals import Refusals
 from diffcheck.runner.passes.streams.window_search import RunBudget
 from diffcheck.runner.plan import ONLY_DIRECT, CapsulePlan, RefusedPlan, RunnablePlan, SkippedPlan, world
-from diffcheck.runner.split.joined_reports import joined
+from diffcheck.runner.split.slice_reports import joined
 from diffcheck.text import visible
 from diffcheck.verdict import CaseReport, PassReport, worst
 

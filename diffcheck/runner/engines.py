@@ -14,9 +14,9 @@ from diffcheck.cases import prepare
 from diffcheck.config import option_table
 from diffcheck.errors import EngineMissingError, RunFailedError
 from diffcheck.observation import Identity
-from diffcheck.probe import known_answer
+from diffcheck.probe import engine_check
 from diffcheck.runner import judges
-from diffcheck.runner.builds import BuildWatch, build
+from diffcheck.runner.engine_files import BuildWatch, build
 from diffcheck.runner.equivalent.equivalent_oracle import EquivalentOracle
 from diffcheck.runner.persist import execution_cache
 from diffcheck.runner.request import Request
@@ -181,8 +181,8 @@ def open_engines(request: Request, subject: Backend | None = None) -> Iterator[E
     oracle, tested = as_validator(engines.oracle), subject or engines.subject
     with contract.local_host() as host, closing(oracle), closing(tested):
         limits = RunLimits(request.deadline_s, request.memory_bytes)
-        known_answer.require(tested, request.subject, host, limits)
-        tested.capabilities = known_answer.capabilities(tested, host, limits)
+        engine_check.require(tested, request.subject, host, limits)
+        tested.capabilities = engine_check.capabilities(tested, host, limits)
         yield EnginePair(oracle, tested, host)
         watch.require()
 

@@ -207,7 +207,7 @@ class Pool:
         anything = any(slot.doing == "go" for slot in self._slots)
         for slot in self._slots:
             if slot.doing == "wait" and slot.case is not None and (not anything or running + slot.needs <= self._budget):
-                again = w.Go(memory_bytes=slot.memory_bytes) if slot.memory_bytes else w.Go(again=True)
+                again = w.RunPlanRequest(memory_bytes=slot.memory_bytes) if slot.memory_bytes else w.RunPlanRequest(again=True)
                 self._send(slot, "go", again, self._watch(slot.case, slot.rows))
                 running += slot.needs
                 anything = True
@@ -236,7 +236,7 @@ class Pool:
                 slot.needs, slot.rows, slot.memory_bytes, slot.doing = memory_bytes, line.rows, 0, "wait"
             case w.MoreMemory(memory_bytes):
                 slot.needs, slot.memory_bytes, slot.doing = max(memory_bytes, self._budget + 1), memory_bytes, "wait"
-            case w.Done(report):
+            case w.CaseAnswer(report):
                 self._broken = 0
                 slot.case = None
                 yield CaseFinished(report)

@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from diffcheck.backend import registry
-from diffcheck.runner.builds import Build
+from diffcheck.runner.engine_files import Build
 
 Mode = Literal["both", "capsule", "direct"]
 Rows = Literal["declared", "auto"]

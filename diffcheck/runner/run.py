@@ -22,7 +22,7 @@ from diffcheck.runner.events import CaseFinished, CaseStarted, EngineProbed, Eve
 from diffcheck.runner.persist import journal as journals
 from diffcheck.runner.persist.cache_files import Store
 from diffcheck.runner.pool import Pool
-from diffcheck.runner.worker import Done, Go, MoreMemory, Setup, Worker
+from diffcheck.runner.worker import CaseAnswer, MoreMemory, RunPlanRequest, Setup, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
@@ -140,7 +140,7 @@ def _journal(request: Request, started: RunStarted, items: Sequence[Item]) -> Jo
     if not request.journal:
         return None
     path = Path(request.journal)
-    own = journals.head(request, started.started, started.subject, started.oracle)
+    own = journals.run_identity(request, started.started, started.subject, started.oracle)
     return (journals.resume(path, own, items) if request.resume else None) or journals.begin(path, own, items)
 
 
@@ -175,10 +175,10 @@ def _run_in_process(request: Request, reactor: process.Reactor, folder: str, ite
         return
     if probe:
         yield EngineProbed(Worker(Setup(request, folder), reactor).probe())  # without showing the output of its programs
-    answer = worker.go(Go(again=True))
+    answer = worker.run_plan(RunPlanRequest(again=True))
     if isinstance(answer, MoreMemory):
-        answer = worker.go(Go(memory_bytes=answer.memory_bytes))
-    assert isinstance(answer, Done), "it is asked again once"  # noqa: S101
+        answer = worker.run_plan(RunPlanRequest(memory_bytes=answer.memory_bytes))
+    assert isinstance(answer, CaseAnswer), "it is asked again once"  # noqa: S101
     yield CaseFinished(answer.report)
 
 

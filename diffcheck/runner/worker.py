@@ -1,7 +1,7 @@
 """A case worker: a process that takes one case at a time, runs it under both engines and returns its report.
 
-A case takes two messages: ``PrepareRequest``, answered by the expected memory, then ``Go``, answered by the report. So the parent
-admits runs by memory without reading an artifact itself. The engines are children of the worker and die with it.
+A case takes two messages: ``PrepareRequest``, answered by the expected memory, then ``RunPlanRequest``, answered by the report. So
+the parent admits runs by memory without reading an artifact itself. The engines are children of the worker and die with it.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from diffcheck.backend import adapter_errors, contract, registry
 from diffcheck.cases.discovery import Case
 from diffcheck.compare.judgement import with_judgements
 from diffcheck.errors import AdapterError, DiffcheckError, EngineUnusableError
-from diffcheck.probe import known_answer
+from diffcheck.probe import engine_check
 from diffcheck.runner import case_run as cases
-from diffcheck.runner import engines, judges, more_memory, planning, row_judge, slicing
+from diffcheck.runner import engines, judges, memory_retry, planning, row_judge, slicing
 from diffcheck.runner import plan as plans
-from diffcheck.runner.builds import BuildWatch
+from diffcheck.runner.engine_files import BuildWatch
 from diffcheck.runner.passes.load_check import chunk_bytes
 from diffcheck.runner.persist import execution_cache
 from diffcheck.runner.persist.cache_files import Store
-from diffcheck.runner.persist.row_plans import StoredRowPlans
+from diffcheck.runner.persist.row_plan_cache import StoredRowPlans
 from diffcheck.runner.request import PlanLine, Request
 from diffcheck.verdict import CaseReport, EngineFinding
 
@@ -68,7 +68,7 @@ class ProbeRequest(msgspec.Struct, frozen=True, tag="probe"):
     """Probe the subject."""
 
 
-class Go(msgspec.Struct, frozen=True, tag="go"):
+class RunPlanRequest(msgspec.Struct, frozen=True, tag="go"):
     """Run the prepared case, with ``memory_bytes`` for each execution if that is not 0. With ``again`` the answer may be
     ``MoreMemory``.
     """
@@ -77,7 +77,7 @@ class Go(msgspec.Struct, frozen=True, tag="go"):
     memory_bytes: int = 0
 
 
-class Ready(msgspec.Struct, frozen=True, tag="ready"):
+class SetupAnswer(msgspec.Struct, frozen=True, tag="ready"):
     """The engines are set up."""
 
 
@@ -94,7 +94,7 @@ class ProbeAnswer(msgspec.Struct, frozen=True, tag="probed"):
     engine_findings: tuple[EngineFinding, ...]
 
 
-class Done(msgspec.Struct, frozen=True, tag="done"):
+class CaseAnswer(msgspec.Struct, frozen=True, tag="done"):
     """The case's report."""
 
     report: CaseReport
@@ -119,8 +119,8 @@ class Unusable(msgspec.Struct, frozen=True, tag="unusable"):
     hint: str
 
 
-Message = Setup | ProbeRequest | PrepareRequest | Go
-Answer = Ready | ProbeAnswer | PreparedPlan | MoreMemory | Done | Failed | Unusable
+Message = Setup | ProbeRequest | PrepareRequest | RunPlanRequest
+Answer = SetupAnswer | ProbeAnswer | PreparedPlan | MoreMemory | CaseAnswer | Failed | Unusable
 
 
 class Worker:
@@ -147,15 +147,15 @@ class Worker:
             self._test_known_answers(of_oracle=roles.validator is not roles.oracle)
         gc.freeze()  # what is loaded by now stays: collections between cases need not look at it
 
-    def answer(self, message: ProbeRequest | PrepareRequest | Go) -> Answer:
+    def answer(self, message: ProbeRequest | PrepareRequest | RunPlanRequest) -> Answer:
         """Handle a message."""
         match message:
             case ProbeRequest():
                 return ProbeAnswer(self.probe())
             case PrepareRequest(case, files):
                 return self.prepare(case, files)
-            case Go():
-                return self.go(message)
+            case RunPlanRequest():
+                return self.run_plan(message)
 
     def prepare(self, case: Case, files: plans.Files | None = None) -> PreparedPlan:
         """Plan a case."""
@@ -190,12 +190,12 @@ class Worker:
         choose = partial(slicing.chosen, plan, self.request, subject=subject, host=self.host)
         return self._cached(self.oracle, "oracle", name, lambda oracle: choose(oracle=oracle))
 
-    def go(self, message: Go) -> Done | MoreMemory:
+    def run_plan(self, message: RunPlanRequest) -> CaseAnswer | MoreMemory:
         """Run the plan."""
         assert self.plan is not None, "the parent prepares first"  # noqa: S101
-        plan = more_memory.with_limit(self.plan, message.memory_bytes) if message.memory_bytes else self.plan
+        plan = memory_retry.with_limit(self.plan, message.memory_bytes) if message.memory_bytes else self.plan
         report, store = self._compared(plan, self.subject, "subject", self.request)
-        return self._more_memory(plan, report, message) or Done(self._judged(store()))
+        return self._more_memory(plan, report, message) or CaseAnswer(self._judged(store()))
 
     def _compared(
         self, plan: Plan, subject: Backend, role: execution_cache.Role, request: Request
@@ -252,8 +252,8 @@ class Worker:
         except DiffcheckError as error:  # it has no opinion
             return cases.skipped(case, error.line, self.request.expected_of), True
 
-    def _more_memory(self, plan: Plan, report: CaseReport, message: Go) -> MoreMemory | None:
-        memory_bytes = more_memory.needed(plan, report) if message.again else 0
+    def _more_memory(self, plan: Plan, report: CaseReport, message: RunPlanRequest) -> MoreMemory | None:
+        memory_bytes = memory_retry.needed(plan, report) if message.again else 0
         return MoreMemory(memory_bytes) if memory_bytes else None
 
     def probe(self) -> tuple[EngineFinding, ...]:
@@ -264,7 +264,7 @@ class Worker:
 
     def _test_known_answers(self, *, of_oracle: bool) -> None:
         """Run the known-answer test of the subject, of judges, and of an oracle that cannot validate."""
-        ask = partial(known_answer.require, host=self._unwatched, limits=self._limits)
+        ask = partial(engine_check.require, host=self._unwatched, limits=self._limits)
         self._cached(self.subject, "subject", "known answer", partial(ask, spec=self.request.subject))
         if of_oracle:
             self._cached(self.oracle, "oracle", "known answer", partial(ask, spec=self.request.oracle))
@@ -280,7 +280,7 @@ class Worker:
         self._complete_capabilities_of(self.oracle, "oracle")
 
     def _complete_capabilities_of(self, engine: Backend, role: execution_cache.Role) -> None:
-        ask = partial(known_answer.capabilities, host=self._unwatched, limits=self._limits)
+        ask = partial(engine_check.capabilities, host=self._unwatched, limits=self._limits)
         if None in (engine.capabilities.exceptions, engine.capabilities.gc):
             engine.capabilities = self._cached(engine, role, "capabilities", ask)
 
@@ -351,13 +351,13 @@ def main() -> None:
                     if isinstance(message, Setup):
                         watch = BuildWatch(message.request.builds)
                         worker = Worker(message, reactor)
-                        answer: Answer = Ready()
+                        answer: Answer = SetupAnswer()
                     elif worker is None:
                         answer = Failed("the worker was not set up")
                     else:
                         answer = worker.answer(message)
             except DiffcheckError as error:
-                answer = _failure(error, watch, of_case=isinstance(message, PrepareRequest | Go))
+                answer = _failure(error, watch, of_case=isinstance(message, PrepareRequest | RunPlanRequest))
             except OSError as error:
                 answer = Failed(f"{os.strerror(error.errno) if error.errno else error} ({error.filename or 'no file'})")
             except MemoryError:
@@ -367,15 +367,15 @@ def main() -> None:
 
 __all__ = [
     "Answer",
-    "Done",
+    "CaseAnswer",
     "Failed",
-    "Go",
     "Message",
     "MoreMemory",
     "PrepareRequest",
     "PreparedPlan",
-    "Ready",
+    "RunPlanRequest",
     "Setup",
+    "SetupAnswer",
     "Unusable",
     "main",
 ]

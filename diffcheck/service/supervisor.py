@@ -1,4 +1,4 @@
-"""``diffcheck serve``: the web process and the workers, which are started again when they end, and the clock."""
+"""``diffcheck serve``: the web process and the workers, which are started again when they end, and the scheduler."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Final
 from diffcheck import process
 from diffcheck.errors import ConfigError
 from diffcheck.service import access, logs
-from diffcheck.service.clock import Clock
 from diffcheck.service.data_folder import DataFolder
 from diffcheck.service.logs import LOGGER
+from diffcheck.service.scheduler import Scheduler
 from diffcheck.service.settings import address, is_loopback
 
 _POLL_S: Final = 0.1
@@ -35,8 +35,8 @@ def serve(data: DataFolder, listen: str, config: str) -> None:
         data.queue.recover()  # whoever had a lease died with the service before
         names = (_WEB, *(f"worker-{number}" for number in range(1, data.settings.workers + 1)))
         children: dict[str, _Child] = {}
-        clock = Clock(data)
-        clock.start()
+        scheduler = Scheduler(data)
+        scheduler.start()
         try:
             while not stopped():
                 for name in names:
@@ -48,7 +48,7 @@ def serve(data: DataFolder, listen: str, config: str) -> None:
                         children[name] = _Child(name, data.path, listen, config)
                 time.sleep(_POLL_S)
         finally:
-            clock.stop()
+            scheduler.stop()
             _stop([child.process for child in children.values()])
     LOGGER.info("stopped")
 

@@ -26,7 +26,7 @@ from diffcheck.backend.contract import CallProgram, ExportCall, RunLimits, local
 from diffcheck.cases import prepare
 from diffcheck.cases.discovery import item_at, load_case
 from diffcheck.cases.wit_rows.wit_rows import parse, with_callers
-from diffcheck.faults.engine import FaultyBackend
+from diffcheck.faults.faulty_backend import FaultyBackend
 from diffcheck.runner.engines import preferred_oracle
 from diffcheck.runner.request import Request
 from diffcheck.triage.reduce.interestingness import TimeBudget

@@ -3,7 +3,7 @@
 Each bug is an instruction that the stand-in engine executes wrongly in every program: its class, the instruction and so its type, what
 becomes of the result (a bit flipped, a trap), for which values, and in which place (anywhere, in loops, outside of them) are drawn from
 the seed. The programs are generated, each with some hundred instructions of all classes; a bug counts once it shows in at least five of
-them. The tool is told nothing. What it says: the signatures of a capsule pass by the runner, and what ``--causes`` makes of them.
+them. The tool knows nothing of them. What it says: the signatures of a capsule pass by the runner, and what ``--causes`` makes of them.
 
 Measured is pairwise, as fixed beforehand: an item is a signature of an artifact under a bug, its label the bug, its cluster the cause, or
 where none was found the signature itself. Precision is the share of the pairs in one cluster that have one bug, recall the share of the
@@ -30,7 +30,7 @@ import msgspec
 
 from diffcheck import process
 from diffcheck.backend import contract, registry
-from diffcheck.faults.engine import FaultyBackend
+from diffcheck.faults.faulty_backend import FaultyBackend
 from diffcheck.runner import case_run as cases
 from diffcheck.runner import planning
 from diffcheck.runner.observe.observe_case import ObserveRequest, case_of
@@ -74,7 +74,7 @@ def shown(plan: Plan, wrong: Wrong, inner: Backend, oracle: Backend, host: Host)
 
 
 def items(wrong: Wrong, number: int, made: Sequence[Plan], real: Oracle, oracle: Backend, inner: Backend, host: Host) -> list[Item]:
-    """What is told of a bug, in up to ``MOST`` of the programs; nothing where it shows in fewer than ``LEAST``."""
+    """What is reported of a bug, in up to ``MOST`` of the programs; nothing where it shows in fewer than ``LEAST``."""
     seen = []
     for plan in made:
         signatures = shown(plan, wrong, inner, oracle, host)
@@ -112,16 +112,16 @@ def of_seed(seed: int, part: int, parts: int, bugs: int, programs: int = POOL) -
                     case_of(ObserveRequest(str(path))), REQUEST, real, oracle, FaultyBackend(inner, None, words=True), host
                 )
             )
-        told = []
+        reported = []
         for number, wrong in list(enumerate(wanted))[part::parts]:
             order = random.Random(f"{seed} {number}")
             found = items(wrong, number, order.sample(made, len(made)), real, oracle, inner, host)
-            told.append((wrong, found))
-            if sum(bool(each) for _, each in told) * parts >= bugs:
+            reported.append((wrong, found))
+            if sum(bool(each) for _, each in reported) * parts >= bugs:
                 break
         real.close()
         inner.close()
-    return told
+    return reported
 
 
 def pairwise(labelled: Sequence[tuple[object, object]]) -> tuple[float, float]:
@@ -139,20 +139,20 @@ def main() -> int:
     options.add_argument("--seed", type=int, default=1)
     options.add_argument("--bugs", type=int, default=30)
     options.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
-    options.add_argument("-v", "--verbose", action="store_true", help="show each bug with what was told of it")
+    options.add_argument("-v", "--verbose", action="store_true", help="show each bug with what was reported of it")
     chosen = options.parse_args()
     begun = time.monotonic()
     with ProcessPoolExecutor(chosen.jobs) as pool:
         parts = pool.map(of_seed, *zip(*((chosen.seed, at, chosen.jobs, chosen.bugs) for at in range(chosen.jobs)), strict=True))
-        told = [each for part in parts for each in part]
-    found = [each for _, each in told if each]
+        reported = [each for part in parts for each in part]
+    found = [each for _, each in reported if each]
     flat = [each for one in found for each in one]
     if chosen.verbose:
-        for wrong, each in told:
+        for wrong, each in reported:
             print(f"{wrong}: {dict(Counter(one.cause or '(none)' for one in each)) or 'shows in too few programs'}")
     print(
-        f"seed {chosen.seed}: {len(found)} bugs of {len({wrong.kind for wrong, each in told if each})} of {len(CLASSES)} classes, "
-        f"{sum(not each for _, each in told)} more drawn that show in fewer than {LEAST} programs; {len(flat)} items "
+        f"seed {chosen.seed}: {len(found)} bugs of {len({wrong.kind for wrong, each in reported if each})} of {len(CLASSES)} classes, "
+        f"{sum(not each for _, each in reported)} more drawn that show in fewer than {LEAST} programs; {len(flat)} items "
         f"({sum(each.right for each in flat)} with the right instruction, {sum(not each.cause for each in flat)} without any), "
         f"at least {min((len({one.artifact for one in each}) for each in found), default=0)} programs each, "
         f"in {time.monotonic() - begun:.0f} s"

@@ -26,7 +26,7 @@ from tests.wasm import printed
 ON = ("bulk-memory", "exceptions", "gc", "memory64", "multi-value", "reference-types", "relaxed-simd", "saturating-float-to-int",
       "sign-extension-ops", "simd", "tail-call", "threads", "wide-arithmetic")  # fmt: skip
 OFF = ("compact-imports", "custom-descriptors", "custom-page-sizes")
-"""The proposals that ``wasm-tools smith`` is told to use, and those beyond 3.0 that are not read (an ``ArtifactError`` with its offset)."""
+"""The proposals that ``wasm-tools smith`` is to use, and those beyond 3.0 that are not read (an ``ArtifactError`` with its offset)."""
 
 
 def made(count: int, seed: int) -> Iterator[tuple[str, bytes]]:
@@ -93,7 +93,7 @@ def main() -> int:
     print(f"the same bytes: {total['instructions'] - len(wrong):,}; in their shortest form: {total['shortest']:,}")
     print(f"typed: {total['typed']:,} functions; {elapsed:.1f} s")
     if given.prints:
-        print(f"named as wasm-tools prints it: {total['named alike']:,} instructions, all but those that are told below")
+        print(f"named as wasm-tools prints it: {total['named alike']:,} instructions, all but those that are listed below")
     print(*wrong[:20], sep="\n")
     print(*(f"not typed, {count} functions: {why}" for why, count in untyped.most_common(10)), sep="\n")
     return int(bool(wrong))

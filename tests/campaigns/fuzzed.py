@@ -51,7 +51,7 @@ from tests.campaigns.mutations import changed_words, mutated, mutated_module, mu
 
 CORPUS: Final = Path(__file__).parents[2] / "corpus"
 _SMALL: Final = 12_000
-_TOLD: Final = ("could not grow", "failed, but not when the same rows were run again")
+_EXPLAINED: Final = ("could not grow", "failed, but not when the same rows were run again")
 """Why a changed stream may be inconclusive: it says that it is cut; what was damaged once on its way came out right in the next run."""
 _TRAPS: Final = ("integer divide by zero", "out of bounds memory access")
 """How a subject traps for once; not by ``unreachable``, which stands behind an exit and is the end of one."""
@@ -250,8 +250,8 @@ class Streams:
         sides = [CapsuleSide(each, recorded.capsule, RunLimits(), self.world.host) for each in (oracle, subject)]
         report = CapsulePass(sides[0], sides[1], Findings(), RunBudget(24), 10).report()
         self.said[f"{'lie' if lies else 'damage'} by {'words' if words else 'memory'}: {report.verdict}"] += 1
-        told = report.verdict == "inconclusive" and any(each in report.reason for each in _TOLD)
-        if subject.changed and report.verdict != "diverge" and not told:
+        explained = report.verdict == "inconclusive" and any(each in report.reason for each in _EXPLAINED)
+        if subject.changed and report.verdict != "diverge" and not explained:
             raise AssertionError(f"a changed stream is {report.verdict}: {report.reason}")
         if not subject.changed and report.verdict != "agree":
             raise AssertionError(f"an unchanged stream is {report.verdict}: {report.reason}")

@@ -23,8 +23,8 @@ import wasmtime
 
 from diffcheck import process
 from diffcheck.cases.discovery import Case
-from diffcheck.faults.engine import FaultyBackend
-from diffcheck.faults.model import Expected, Fault
+from diffcheck.faults.fault import Expected, Fault
+from diffcheck.faults.faulty_backend import FaultyBackend
 from diffcheck.runner import case_run, planning
 from diffcheck.triage import causes
 from diffcheck.triage.bisect import trials

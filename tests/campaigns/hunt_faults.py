@@ -19,8 +19,8 @@ from random import Random
 import msgspec
 
 from diffcheck.backend.contract import Oracle, Program
-from diffcheck.faults.engine import FaultyBackend
-from diffcheck.faults.model import Expected, Fault
+from diffcheck.faults.fault import Expected, Fault
+from diffcheck.faults.faulty_backend import FaultyBackend
 from diffcheck.hunt.examination import first_place
 from diffcheck.hunt.generate.program import generate
 from diffcheck.hunt.generate.weights import Weights

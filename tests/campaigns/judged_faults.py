@@ -23,8 +23,8 @@ from diffcheck import process
 from diffcheck.backend.contract import Backend
 from diffcheck.cases.discovery import Case
 from diffcheck.compare.judgement import with_judgements
-from diffcheck.faults.engine import FaultyBackend
-from diffcheck.faults.model import Expected, Fault
+from diffcheck.faults.fault import Expected, Fault
+from diffcheck.faults.faulty_backend import FaultyBackend
 from diffcheck.runner import case_run, judges, planning
 from diffcheck.verdict import CaseReport, Opinion
 from tests.campaigns import proof

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from diffcheck.backend.contract import Backend
-from diffcheck.faults.engine import FaultyBackend
-from diffcheck.faults.model import Expected, Fault
+from diffcheck.faults.fault import Expected, Fault
+from diffcheck.faults.faulty_backend import FaultyBackend
 from diffcheck.observation import Execution, TimedOut
 from diffcheck.wasm import section as ids
 from diffcheck.wasm.leb import s, u
@@ -85,7 +85,7 @@ def write(folder: Path, name: str, binary: bytes, *, rebuilt: bool) -> Path:
 
 
 class Bug:
-    """A bug of the engine, which the tool is told nothing of: where it is, its cases, and what it does there."""
+    """A bug of the engine, which the tool knows nothing of: where it is, its cases, and what it does there."""
 
     def __init__(self, kind: str, row: int, cases: tuple[int, ...], variant: int, number: int) -> None:
         self.kind, self.row, self.cases, self.variant, self.number = kind, row, cases, variant, number
@@ -93,7 +93,7 @@ class Bug:
 
     @property
     def slots(self) -> set[tuple[object, ...]]:
-        """What may have only one bug in its life, since a second one there would be told by the same signature."""
+        """What may have only one bug in its life, since a second one there would be reported with the same signature."""
         if self.kind == "counter":
             return {(self.kind, self.counter)}
         return {(self.kind, self.row, case) for case in self.cases}

@@ -98,7 +98,7 @@ class World:
         return cases.run(self.plans[case, rebuilt], 24, oracle, standin, self.host, "standin", request)
 
     def own(self, bug: Bug, case: int) -> str:
-        """What a bug is told as in a case where nothing else is wrong: its one signature there."""
+        """What a bug is reported as in a case where nothing else is wrong: its one signature there."""
         key = (bug.number, case)
         if key not in self._own:
             alone = Bug(bug.kind, bug.row, bug.cases, bug.variant, bug.number)
@@ -187,10 +187,10 @@ def a_night(world: World, bugs: list[Bug], build: int, draw: random.Random, know
     """One night's report."""
     rebuilt = draw.random() < 0.3
     request = msgspec.structs.replace(REQUEST, known=known.known())
-    told = tuple(world.run(case, bugs, draw, request, rebuilt=rebuilt, ailing=draw.random() < 0.02) for case in range(CASES))
+    reports = tuple(world.run(case, bugs, draw, request, rebuilt=rebuilt, ailing=draw.random() < 0.02) for case in range(CASES))
     subject = Identity("standin", f"0.{build}", "/standin", f"{build:064x}")
     return Report(
-        "diffcheck-report-v1", Tool("diffcheck", "0"), subject, Identity("oracle", "1"), started, 0, "", {}, totals(told), (), told
+        "diffcheck-report-v1", Tool("diffcheck", "0"), subject, Identity("oracle", "1"), started, 0, "", {}, totals(reports), (), reports
     )  # fmt: skip
 
 
@@ -231,16 +231,16 @@ def nights(seed: int, number_of_nights: int = NIGHTS, *, verbose: bool = False) 
                 build += 1
                 live(bugs, draw, taken)
             report = a_night(world, bugs, build, draw, known, day.isoformat())
-            told = baseline.apply(report, known, day).baseline
-            assert told is not None
+            status = baseline.apply(report, known, day).baseline
+            assert status is not None
             before = score.wrong
-            judge(score, told, report, bugs, known, world)
+            judge(score, status, report, bugs, known, world)
             if verbose and score.wrong > before:
                 print(f"seed {seed} night {number}: {score}")
-                print(*told.of("new", "returned", "fixed", "flaky", "masked"), sep="\n")
+                print(*status.of("new", "returned", "fixed", "flaky", "masked"), sep="\n")
                 print(*((bug.kind, bug.row, bug.cases, bug.alive, bug.flaky) for bug in bugs), sep="\n")
             signatures = [
-                each.signature for each in told.of("new", "returned", "flaky")
+                each.signature for each in status.of("new", "returned", "flaky")
                 if each.signature not in known.entries or known.entries[each.signature].fixed is not None
             ]  # fmt: skip
             known, _ = baseline_changes.update(known, report, day)
@@ -252,19 +252,21 @@ def nights(seed: int, number_of_nights: int = NIGHTS, *, verbose: bool = False) 
     return score
 
 
-def judge(score: Score, told: BaselineReport, report: Report, bugs: list[Bug], known: baseline.Baseline, world: World) -> None:
+def judge(score: Score, status: BaselineReport, report: Report, bugs: list[Bug], known: baseline.Baseline, world: World) -> None:
     """Count what was said against what is so."""
     showing, fixes = truth(world, bugs, report, known.entries)
-    new, returned, fixed, flaky = ({each.signature for each in told.of(state)} for state in ("new", "returned", "fixed", "flaky"))
+    new, returned, fixed, flaky = ({each.signature for each in status.of(state)} for state in ("new", "returned", "fixed", "flaky"))
     unknown = {key for key in showing if key not in known.entries}
     gone = {key for key in showing if key in known.entries and known.entries[key].fixed is not None}
     alive = {world.own(bug, case) for bug in bugs if bug.alive for case in bug.cases}
     score.appeared += len(unknown)
     score.returns += len(gone)
     score.fixes += len(fixes)
-    score.masked += len(told.of("masked"))
+    score.masked += len(status.of("masked"))
     score.false_new += len((new | returned) - alive) + len(new & known.entries.keys())
-    score.missed_new += len(unknown - new - flaky)  # a bug that a flaky one hides in some runs is told as flaky, the same morning
+    score.missed_new += len(
+        unknown - new - flaky
+    )  # a bug that a flaky one hides in some runs is reported as flaky, the same morning
     score.missed_return += len(gone - returned - flaky)
     score.false_fixed += len(fixed & alive)
     score.missed_fixed += len(fixes - fixed)

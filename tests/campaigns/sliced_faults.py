@@ -23,8 +23,8 @@ import wasmtime
 
 from diffcheck import process
 from diffcheck.backend.contract import Backend, Host, Pending, Program, RunLimits, StoredExecution
-from diffcheck.faults.engine import FaultyBackend
-from diffcheck.faults.model import Expected, Fault
+from diffcheck.faults.fault import Expected, Fault
+from diffcheck.faults.faulty_backend import FaultyBackend
 from diffcheck.observation import Crashed, Execution, Refused
 from diffcheck.runner.request import Slice
 from diffcheck.verdict import CaseReport

@@ -11,7 +11,7 @@ from collections.abc import Collection
 import msgspec
 
 from diffcheck.errors import ArtifactError
-from diffcheck.faults import edit
+from diffcheck.faults import module_edit
 from diffcheck.wasm import module as wasm
 from diffcheck.wasm.code import CatchClause, Instruction, MemArg, read_locals
 from diffcheck.wasm.encode import encode_locals, plain
@@ -52,11 +52,11 @@ class StateFault(msgspec.Struct, frozen=True):
         """The program as this engine runs it; what is not in the artifact's own ``functions`` is run rightly."""
         module = wasm.read(data)
         changed = {at: body for at in functions if (body := self._changed(module, data, at, functions)) is not None}
-        return edit.rewrite(module, data, changed) if changed else data
+        return module_edit.rewrite(module, data, changed) if changed else data
 
     def _changed(self, module: Module, data: bytes, at: int, functions: Collection[int]) -> bytes | None:
-        body, base = edit.body(module, data, at), module.bodies[at][0]
-        if all(each.name != self.instruction for each in edit.listing(body)):
+        body, base = module_edit.body(module, data, at), module.bodies[at][0]
+        if all(each.name != self.instruction for each in module_edit.listing(body)):
             return None
         try:
             typed = type_body(module, at, body, base)
@@ -97,7 +97,7 @@ class StateFault(msgspec.Struct, frozen=True):
         wide = "i64.extend_i32_u" if type_ == "i64" else ""
         text = self.text.format(t=type_, k=local, flip=FLIP.get(str(type_), ""), wide=wide)
         before, found, after = text.partition("own")
-        return edit.instructions(before) + (own if found else b"") + edit.instructions(after)
+        return module_edit.instructions(before) + (own if found else b"") + module_edit.instructions(after)
 
     def _immediates(self, one: Instruction) -> bytes | None:
         """The instruction with wrong immediates; None if that is not the fault."""

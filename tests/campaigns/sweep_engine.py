@@ -11,9 +11,9 @@ from diffcheck import process
 from diffcheck.backend import contract, registry
 from diffcheck.cases.discovery import Case
 from diffcheck.errors import ArtifactError
-from diffcheck.faults import edit
-from diffcheck.faults.engine import FaultyBackend
-from diffcheck.faults.model import Expected, Fault
+from diffcheck.faults import module_edit
+from diffcheck.faults.fault import Expected, Fault
+from diffcheck.faults.faulty_backend import FaultyBackend
 from diffcheck.runner import case_run, planning
 from diffcheck.runner.passes.confirmation import MemoizingBackend
 from diffcheck.runner.request import Request
@@ -58,11 +58,11 @@ class Wrong(msgspec.Struct, frozen=True):
         """The program as this engine runs it; what comes behind the artifact's own functions is run rightly."""
         module = wasm.read(data)
         changed = {at: body for at in range(functions) if (body := self._changed(module, data, at)) is not None}
-        return edit.rewrite(module, data, changed) if changed else data
+        return module_edit.rewrite(module, data, changed) if changed else data
 
     def _changed(self, module: Module, data: bytes, at: int) -> bytes | None:
-        body = edit.body(module, data, at)
-        if all(each.name != self.instruction for each in edit.listing(body)):
+        body = module_edit.body(module, data, at)
+        if all(each.name != self.instruction for each in module_edit.listing(body)):
             return None
         try:
             typed = type_body(module, at, body, module.bodies[at][0])
@@ -104,10 +104,10 @@ class Wrong(msgspec.Struct, frozen=True):
             if self.class_ and not numeric:
                 when = f"local.get {value} {CLASSES[self.class_][result]}"
             after = f"local.set {value} {when} if local.get {value} {FLIP[result]} local.set {value} end local.get {value}"
-            return edit.instructions(takes + gives) + own + edit.instructions(after)
+            return module_edit.instructions(takes + gives) + own + module_edit.instructions(after)
         local, type_ = wrong
         before = f"{takes} {when} if local.get {local} {FLIP[type_]} local.set {local} end {gives}"
-        return edit.instructions(before) + own
+        return module_edit.instructions(before) + own
 
 
 class _Locals:

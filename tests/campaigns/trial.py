@@ -12,9 +12,9 @@ import wasmtime
 from diffcheck import process
 from diffcheck.backend import contract, registry
 from diffcheck.cases.discovery import Case
-from diffcheck.faults import edit
-from diffcheck.faults.engine import FaultyBackend
-from diffcheck.faults.model import Expected, Fault
+from diffcheck.faults import module_edit
+from diffcheck.faults.fault import Expected, Fault
+from diffcheck.faults.faulty_backend import FaultyBackend
 from diffcheck.runner import case_run as cases
 from diffcheck.runner import slicing
 from diffcheck.runner.request import Request, Slice
@@ -101,7 +101,7 @@ class Edit:
         self.sequence = wrong[begin : wrong.index(END_MARK, begin)]
         module = wasm.read(right)
         body = next(each for each in _bodies(module, right).values() if BEGIN_MARK in each)
-        found = next(each for each in edit.listing(body) if each.offset >= body.index(BEGIN_MARK) + len(BEGIN_MARK))
+        found = next(each for each in module_edit.listing(body) if each.offset >= body.index(BEGIN_MARK) + len(BEGIN_MARK))
         self.instruction = body[found.offset : found.end]
 
     def __call__(self, data: bytes) -> bytes:
@@ -109,12 +109,12 @@ class Edit:
             return data  # a program that is not built from the artifact
         module = wasm.read(data)
         changed = {at: self._changed(body) for at, body in _bodies(module, data).items() if BEGIN_MARK in body}
-        return edit.rewrite(module, data, changed)
+        return module_edit.rewrite(module, data, changed)
 
     def _changed(self, body: bytes) -> bytes:
         """A body with the sequence behind each mark in the place of the instruction; what was put between stays."""
         parts, done, marked = [], 0, False
-        for each in edit.listing(body):
+        for each in module_edit.listing(body):
             own = body[each.offset : each.end]
             if own + body[each.end : each.end + 1] == BEGIN_MARK:
                 marked = True
@@ -125,7 +125,7 @@ class Edit:
 
 
 def _bodies(module: Module, data: bytes) -> dict[int, bytes]:
-    return {at: edit.body(module, data, at) for at in range(len(module.bodies))}
+    return {at: module_edit.body(module, data, at) for at in range(len(module.bodies))}
 
 
 class Drawn(msgspec.Struct, frozen=True):

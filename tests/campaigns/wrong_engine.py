@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from diffcheck.faults.model import Expected, Fault
+from diffcheck.faults.fault import Expected, Fault
 from diffcheck.wasm import section as ids
 from diffcheck.wasm.asm import assemble
 from diffcheck.wasm.code import instructions, read_locals

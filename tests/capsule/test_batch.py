@@ -7,7 +7,7 @@ import pytest
 
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule.batch.batch_form import Batch, PageRange, keys
-from diffcheck.capsule.batch.restorable import unrestorable
+from diffcheck.capsule.batch.row_effects import unrestorable
 from diffcheck.capsule.seal import World
 from diffcheck.wasm.module import read
 from tests.capsule.helpers import binary, calls, capsule, run

@@ -11,7 +11,7 @@ from diffcheck.capsule.build import build
 from diffcheck.capsule.deterministic.form import Choices, DeterministicForm, deterministic
 from diffcheck.capsule.deterministic.open_results import OPEN
 from diffcheck.capsule.seal import World
-from diffcheck.faults import edit
+from diffcheck.faults import module_edit
 from diffcheck.wasm.code import Instruction, instructions, read_locals
 from diffcheck.wasm.module import Module, read
 from diffcheck.wasm.opcodes import BY_NAME
@@ -133,8 +133,12 @@ def test_a_nan_that_is_not_allowed_stays_and_is_recorded(argument, wrong, bits, 
 def test_a_quiet_nan_of_any_payload_is_allowed_only_where_an_operand_is_not_canonical(argument, bits, choices, place):
     form = form_of(function("f64.sqrt"))
     other = b"\x1a\x44" + struct.pack("<Q", 0x7FF8 << 48 | 1)  # drop, f64.const nan:0x8000000000001
-    body = edit.body(form.module, form.wasm, 0).replace(BY_NAME["f64.sqrt"].encoding, other, 1)
-    assert ran(form, [f"f={argument}"], edit.rewrite(form.module, form.wasm, {0: body})) == ([Value("f64", bits)], choices, place)
+    body = module_edit.body(form.module, form.wasm, 0).replace(BY_NAME["f64.sqrt"].encoding, other, 1)
+    assert ran(form, [f"f={argument}"], module_edit.rewrite(form.module, form.wasm, {0: body})) == (
+        [Value("f64", bits)],
+        choices,
+        place,
+    )
 
 
 def replaced(wasm: bytes, name: str, other: str) -> bytes:

@@ -14,11 +14,11 @@ import wasmtime
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule.build import build
 from diffcheck.capsule.deterministic.form import deterministic
-from diffcheck.capsule.deterministic.fused import HELPERS
+from diffcheck.capsule.deterministic.fused_multiply_add import HELPERS
 from diffcheck.capsule.deterministic.relaxed_results import RELAXED
 from diffcheck.capsule.forms import Capsule
 from diffcheck.capsule.seal import World
-from diffcheck.faults import edit
+from diffcheck.faults import module_edit
 from diffcheck.wasm import section as ids
 from diffcheck.wasm.asm import assemble
 from diffcheck.wasm.fragment import link
@@ -228,11 +228,11 @@ def given_results(name: str) -> tuple[Capsule, ...]:
     count = len(BY_NAME[name].params)
     gets = " ".join(f"local.get {at + 1}" for at in range(count))
     form = deterministic(read(binary(f'(module (func (export "f") (param v128 {"v128 " * count}) (result v128) {gets} {name}))')))
-    body = edit.body(form.module, form.wasm, 0)
-    found = [each for each in edit.listing(body) if each.name == name]
+    body = module_edit.body(form.module, form.wasm, 0)
+    found = [each for each in module_edit.listing(body) if each.name == name]
     assert len(found) == 1
     body = body[: found[0].offset] + DROP * count + b"\x20\x00" + body[found[0].end :]
-    return form, read(edit.rewrite(form.module, form.wasm, {0: body}))
+    return form, read(module_edit.rewrite(form.module, form.wasm, {0: body}))
 
 
 def samples(name: str, number_of: int) -> list[list[int]]:

@@ -1,4 +1,4 @@
-"""Sealing keeps every index, every code byte and validity; what cannot be sealed is told, and is a short list."""
+"""Sealing keeps every index, every code byte and validity; what cannot be sealed is reported, and is a short list."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from diffcheck.cli.main import run
 from diffcheck.hunt.explore.call_search import CallSearch
 from diffcheck.hunt.explore.exploration import Exploration
 from diffcheck.hunt.hunt import Hunt
-from diffcheck.report import plan_tables
+from diffcheck.report import command_tables
 from diffcheck.runner import run as runs
 from diffcheck.runner.sweep import operations
 from diffcheck.runner.sweep.sweep import Sweep
@@ -70,7 +70,7 @@ def test_an_interruption_that_a_deferred_import_discarded_is_no_defect(monkeypat
             signal.raise_signal(signal.SIGINT)
         raise ImportError("cannot import name")
 
-    monkeypatch.setattr(plan_tables, "doctor", executed)
+    monkeypatch.setattr(command_tables, "doctor", executed)
     monkeypatch.setattr(probe, "diagnose", lambda *_: ())
     assert run(["doctor"]) == 130
     assert capsys.readouterr().err == "error: interrupted\n"

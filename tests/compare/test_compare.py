@@ -306,8 +306,8 @@ def test_the_first_differing_byte_of_a_page_is_told() -> None:
     findings = Findings()
     differing = [allow.Word(16, 0x1100, 0x2200), allow.Word(24, 1, 2)]
     compare_state.compare_page(2, 3, differing, findings)
-    (told,) = findings.divergences
-    assert (told.where.item, told.oracle, told.subject) == (f"memory 2 at {3 * 65536 + 17:#x}", "0x11", "0x22")
+    (divergence,) = findings.divergences
+    assert (divergence.where.item, divergence.oracle, divergence.subject) == (f"memory 2 at {3 * 65536 + 17:#x}", "0x11", "0x22")
 
 
 def test_words_are_those_that_differ() -> None:

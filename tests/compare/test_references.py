@@ -14,8 +14,8 @@ from diffcheck.capsule.forms import Form
 from diffcheck.capsule.layout import MAX_DEPTH, MAX_ELEMENTS, MAX_OBJECTS
 from diffcheck.capsule.recorder.reference_types import MAX_TESTS
 from diffcheck.capsule.seal import World
-from diffcheck.faults.engine import FaultyBackend
-from diffcheck.faults.model import Expected, Fault
+from diffcheck.faults.fault import Expected, Fault
+from diffcheck.faults.faulty_backend import FaultyBackend
 from diffcheck.observation import Threw
 from diffcheck.runner import case_run, planning
 from diffcheck.runner.observe.observe_case import ObserveRequest, case_of

@@ -1,4 +1,4 @@
-"""How engines are found, and what a user is told where they are not."""
+"""How engines are found, and what a user reads where they are not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A harness's answer may be anything: each way of being wrong is told as one, and none is an exception."""
+"""A harness's answer may be anything: each way of being wrong is reported as one, and none is an exception."""
 
 from __future__ import annotations
 

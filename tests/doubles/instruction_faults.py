@@ -19,7 +19,7 @@ import wasmtime
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule.deterministic.form import deterministic
 from diffcheck.capsule.forms import Capsule
-from diffcheck.faults.model import Expected, Fault
+from diffcheck.faults.fault import Expected, Fault
 from diffcheck.wasm import module as wasm
 from diffcheck.wasm import section as ids
 from diffcheck.wasm.asm import assemble

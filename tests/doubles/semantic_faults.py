@@ -6,7 +6,7 @@ so that what is found is the program's.
 
 from __future__ import annotations
 
-from diffcheck.faults.model import Expected, Fault
+from diffcheck.faults.fault import Expected, Fault
 from diffcheck.wasm.module import Module
 from tests.doubles.instruction_faults import Editor, Planted, read
 

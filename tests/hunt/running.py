@@ -9,8 +9,8 @@ from diffcheck import process
 from diffcheck.backend import contract, registry
 from diffcheck.backend.contract import Oracle, RunLimits
 from diffcheck.cases.discovery import Case
-from diffcheck.faults.engine import FaultyBackend
-from diffcheck.faults.model import Fault
+from diffcheck.faults.fault import Fault
+from diffcheck.faults.faulty_backend import FaultyBackend
 from diffcheck.hunt.generate.program import Generated, generate
 from diffcheck.hunt.generate.weights import Weights
 from diffcheck.runner import case_run, planning

@@ -23,7 +23,7 @@ from diffcheck.hunt.examination import Examiner
 from diffcheck.hunt.finds import FILE, PROGRAM, Find, FindsFolder
 from diffcheck.hunt.generate.program import Generated
 from diffcheck.hunt.generate.weights import Outcomes, Weights
-from diffcheck.hunt.ingredients import essence, ingredients
+from diffcheck.hunt.program_features import essence, ingredients
 from diffcheck.hunt.rounds import learn
 from diffcheck.runner import engines
 from diffcheck.runner import run as runs

@@ -17,10 +17,10 @@ from diffcheck.capsule import layout as lo
 from diffcheck.capsule.build import build
 from diffcheck.capsule.driver import Call
 from diffcheck.capsule.seal import World
-from diffcheck.faults.engine import FaultyBackend
-from diffcheck.faults.model import Expected, Fault
+from diffcheck.faults.fault import Expected, Fault
+from diffcheck.faults.faulty_backend import FaultyBackend
 from diffcheck.observation import Execution, HarnessFailed
-from diffcheck.probe import diagnose, known_answer
+from diffcheck.probe import diagnose, engine_check
 from diffcheck.probe.instruction_answers import GROUPS
 from diffcheck.probe.instructions import wrong_instructions
 from diffcheck.wasm import module as wasm
@@ -143,7 +143,7 @@ def test_it_is_named_of_an_engine_that_only_runs_capsules(host, name):
     oracle = registry.create("wasmtime", {})
     try:
         engine = CapsulesOnly(oracle, Fault("", "", Expected(), edit=wrong(name)))
-        known_answer.require(engine, "engine", host)
+        engine_check.require(engine, "engine", host)
         named = [each.name for each in wrong_instructions(engine, host, RunLimits())]
         assert (named == [name]) or name in COMPARES
     finally:

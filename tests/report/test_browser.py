@@ -77,8 +77,8 @@ def nightly():
     """The sample against a baseline, with a strip of runs for what it knows and one for an entry that is gone."""
     report = msgspec.structs.replace(collect(samples.events(notice=samples.NOTICE)), baseline=samples.BASELINE)
     strips = {samples.COUNTER.signature: ("not run", "absent", "flaky", "diverge", "known"), "gone/1": ("known", "absent")}
-    told = {each.signature: each for each in samples.BASELINE.standings}
-    return html_page.render(report, {key: page_data.life(each, strips.get(key, ())) for key, each in told.items()})
+    statuses = {each.signature: each for each in samples.BASELINE.standings}
+    return html_page.render(report, {key: page_data.life(each, strips.get(key, ())) for key, each in statuses.items()})
 
 
 def names(tab):

@@ -11,7 +11,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from diffcheck.cases import case_names
-from diffcheck.report import console, detail, progress, styles
+from diffcheck.report import console, detail, progress, terminal_text
 from diffcheck.report.model import clusters
 
 from . import samples
@@ -152,7 +152,7 @@ def test_the_notice_stands_at_the_start_and_near_the_end():
 
 def test_the_same_engine_on_both_sides_is_told_apart():
     report = msgspec.structs.replace(collect(events()), subject=samples.ORACLE)
-    assert styles.columns(report) == ("wasmtime (oracle)", "wasmtime (subject)")
+    assert terminal_text.columns(report) == ("wasmtime (oracle)", "wasmtime (subject)")
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_the_same_engine_on_both_sides_is_told_apart():
     ],
 )
 def test_long_values_are_cut_around_their_difference(oracle, subject, wanted):
-    left, right = styles.side_by_side(oracle, subject, 18)
+    left, right = terminal_text.side_by_side(oracle, subject, 18)
     assert max(len(left), len(right)) <= 18
     if len(oracle) <= 18 and len(subject) <= 18:
         assert (left, right) == wanted
@@ -211,7 +211,7 @@ def test_differences_stand_in_the_order_of_rows():
 @pytest.mark.parametrize("width", [14, 20, 40])
 def test_a_long_name_is_broken_behind_its_marks(width):
     name = "[method]descriptor.set-times-at/wasi#x"
-    lines = [line.rstrip() for line in shown(lambda target: target.print(styles.Name(name, indent=2)), width).splitlines()]
+    lines = [line.rstrip() for line in shown(lambda target: target.print(terminal_text.Name(name, indent=2)), width).splitlines()]
     assert "".join(line.strip() for line in lines) == name
     assert all(line.startswith("  ") and cell_len(line) <= width for line in lines)
     assert all(line[-1] in "].-/#" for line in lines[:-1])

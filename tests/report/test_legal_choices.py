@@ -19,8 +19,8 @@ def only(case: CaseReport) -> Report:
 def test_differences_of_which_not_all_were_located_are_counted_at_least():
     exact, some = Allowance("rule", "1", Where("f", "result 0"), count=2), Allowance("rule", "1", Where(), count=3, at_least=True)
     for allowed, words in (((exact,), "2 differences"), ((exact, some), "at least 5 differences")):
-        told = PassReport("capsule", applicable=True, verdict="agree", allowances=allowed)
-        report = only(msgspec.structs.replace(collect(samples.events()).cases[0], passes=(told,)))
+        one_pass = PassReport("capsule", applicable=True, verdict="agree", allowances=allowed)
+        report = only(msgspec.structs.replace(collect(samples.events()).cases[0], passes=(one_pass,)))
         assert [each.times("difference") for each in summary.allowances(report)] == [words]
 
 

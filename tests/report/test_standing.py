@@ -43,8 +43,8 @@ def test_without_a_baseline_everything_asks_for_a_look(report):
 
 def test_the_page_has_each_clusters_standing_and_the_entries_that_are_gone(report):
     strips = {KNOWN: ("not run", "absent", "diverge", "known"), "gone/1": ("known", "absent")}
-    told = {each.signature: each for each in samples.BASELINE.standings}
-    lives = {key: page_data.life(told.get(key), strips.get(key, ())) for key in told}
+    statuses = {each.signature: each for each in samples.BASELINE.standings}
+    lives = {key: page_data.life(statuses.get(key), strips.get(key, ())) for key in statuses}
     found = Page(html_page.render(report, lives))
     rows = [value for tag, name, value in found.attributes if (tag, name) == ("li", "data-state")]
     assert rows == ["new", "fixed", "stale", "known"]
@@ -69,8 +69,8 @@ def test_a_summary_has_what_is_new_in_its_table_and_what_is_known_folded(report)
     "issue", ["javascript:alert(1)", "https://a/) [x](https://b", "https://a/%zz", "12", "http://user@evil/", "https://a b"]
 )
 def test_an_issue_that_is_no_plain_address_is_text(report, issue):
-    told = tuple(msgspec.structs.replace(each, issue=issue) for each in samples.BASELINE.standings)
-    made = msgspec.structs.replace(report, baseline=msgspec.structs.replace(samples.BASELINE, standings=told))
+    statuses = tuple(msgspec.structs.replace(each, issue=issue) for each in samples.BASELINE.standings)
+    made = msgspec.structs.replace(report, baseline=msgspec.structs.replace(samples.BASELINE, standings=statuses))
     assert "](" not in markdown.render(made).decode()
     assert "workItemUris" not in sarif.render(made).decode()
 

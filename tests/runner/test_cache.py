@@ -42,7 +42,7 @@ class Night:
         self.kilnd = engine(tmp_path / "kilnd")
         self.started: list[str] = []
         # A single case with verbose is run in this process; nobody watches it, so its engines are the reactor's.
-        monkeypatch.setattr(runs, "Setup", lambda *told, **_live: Setup(*told))
+        monkeypatch.setattr(runs, "Setup", lambda *values, **_live: Setup(*values))
         for name in ("start", "serve", "serve_own"):
             self._watch(monkeypatch, name)
 
@@ -173,12 +173,12 @@ def test_what_is_flaky_is_run_again(night, tmp_path):
         f"if [ -e {turn} ]; then rm {turn}; exec {plain}; else touch {turn}; exec {lying}; fi\n"
     )
     path = artifact(tmp_path, "case", COUNTING)
-    told = []
+    seen = []
     for _ in range(2):
         turn.unlink(missing_ok=True)
         report, ran = night.run(path, confirm=3)
-        told.append((report.cases[0].verdict, "subject" in ran))
-    assert told == [("flaky", True), ("flaky", True)]
+        seen.append((report.cases[0].verdict, "subject" in ran))
+    assert seen == [("flaky", True), ("flaky", True)]
 
 
 def test_entries_are_private_and_the_longest_unused_go_first(tmp_path):

@@ -9,8 +9,8 @@ import pytest
 
 from diffcheck.backend.contract import Backend, Host, RunLimits
 from diffcheck.compare.findings import Findings
-from diffcheck.faults.engine import FaultyBackend
-from diffcheck.faults.model import Expected, Fault
+from diffcheck.faults.fault import Expected, Fault
+from diffcheck.faults.faulty_backend import FaultyBackend
 from diffcheck.runner.passes.capsule_pass import CapsulePass
 from diffcheck.runner.passes.capsule_run import CapsuleSide
 from diffcheck.runner.passes.streams.window_search import RunBudget

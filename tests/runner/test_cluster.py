@@ -158,19 +158,19 @@ def answered(given):
 
 
 def test_what_dask_pickles_of_us_is_a_name(folder):
-    told = pickle.dumps(remote_batch.run)
-    assert b"diffcheck.runner.dask.remote_batch" in told
-    assert len(told) < 60
+    pickled = pickle.dumps(remote_batch.run)
+    assert b"diffcheck.runner.dask.remote_batch" in pickled
+    assert len(pickled) < 60
 
 
 def test_a_batch_is_answered_by_reports_that_know_nothing_of_where_they_were_made(folder):
     data = (folder / "case0.wasm").read_bytes()
     given = wanted(cases=(remote_batch.CarriedCase(Case("x", "no/such/place.wasm"), data),), probe=True)
-    told = answered(given)
-    (report,) = told.reports
+    answer = answered(given)
+    (report,) = answer.reports
     assert (report.case, report.artifact, report.verdict) == ("x", "no/such/place.wasm", "agree")
-    assert told.findings is not None
-    assert (told.refused, told.lost) == ("", "")
+    assert answer.findings is not None
+    assert (answer.refused, answer.lost) == ("", "")
 
 
 def test_another_diffcheck_or_engine_is_refused_with_both_names():
@@ -211,7 +211,7 @@ def cluster():
     return DaskCluster(choose(request), lambda: False)
 
 
-def told(each, future, *names):
+def case_reports(each, future, *names):
     cases = tuple(remote_batch.CarriedCase(Case(name, f"{name}.wasm"), b"") for name in names)
     return [event.report for event in each._answered(future, cases) if isinstance(event, CaseFinished)]
 
@@ -219,20 +219,20 @@ def told(each, future, *names):
 @pytest.mark.parametrize("lost", [KilledWorker("w"), remote_batch.BatchAnswer(lost="the batch's program ended with -9")])
 def test_what_was_lost_is_run_again_alone_and_then_has_no_verdict(lost):
     one = cluster()
-    assert told(one, Future(lost), "a", "b") == []
+    assert case_reports(one, Future(lost), "a", "b") == []
     assert [[each.case.id for each in cases] for cases in one._waiting] == [["a"], ["b"]]
-    (report,) = told(one, Future(lost), "a")
+    (report,) = case_reports(one, Future(lost), "a")
     assert report.verdict == "inconclusive"
     assert "died" in report.reason or "ended with -9" in report.reason
 
 
 def test_what_no_worker_can_do_or_no_cluster_answers_ends_the_run():
     with pytest.raises(ConfigError, match="a Dask worker cannot run the cases: no kilnd"):
-        told(cluster(), Future(remote_batch.BatchAnswer(refused="no kilnd")), "a")
+        case_reports(cluster(), Future(remote_batch.BatchAnswer(refused="no kilnd")), "a")
     with pytest.raises(DiffcheckError, match="at tcp://somewhere does not answer: its scheduler has ended"):
-        told(cluster(), Future(cf.CancelledError()), "a")
+        case_reports(cluster(), Future(cf.CancelledError()), "a")
     with pytest.raises(DiffcheckError, match="does not answer: OSError$"):
-        told(cluster(), Future(OSError()), "a")
+        case_reports(cluster(), Future(OSError()), "a")
 
 
 class Client:

@@ -22,7 +22,7 @@ def diverged(*signatures, outcome=None):
     return PassReport("capsule", True, verdict="diverge", reason="result 0: oracle 3, subject 2", subject=side, divergences=found)
 
 
-def told(*runs, times=3, known=(), expected=()):
+def confirmed(*runs, times=3, known=(), expected=()):
     count = itertools.count()
     seen = iter(runs)
 
@@ -35,42 +35,42 @@ def told(*runs, times=3, known=(), expected=()):
 
 
 def test_what_repeats_is_a_divergence_after_four_runs():
-    report, runs = told(*[diverged("a")] * 4)
+    report, runs = confirmed(*[diverged("a")] * 4)
     assert (report.verdict, runs, len(report.repeats)) == ("diverge", 4, 3)
 
 
 @pytest.mark.parametrize("other", [AGREE, diverged("b")])
 def test_what_does_not_repeat_is_flaky_and_all_outcomes_are_told(other):
-    report, runs = told(diverged("a"), other, diverged("a"), diverged("a"))
+    report, runs = confirmed(diverged("a"), other, diverged("a"), diverged("a"))
     assert (report.verdict, runs) == ("flaky", 4)
     assert report.reason.endswith("runs: result 0: oracle 3, subject 2") or "1 of 4 runs: agree" in report.reason
     assert [each.signatures for each in report.repeats] == [other.signatures, ("a",), ("a",)]
 
 
 def test_something_new_in_every_run_diverges_beside_what_comes_and_goes():
-    report, runs = told(diverged("a"), diverged("a", "b"), diverged("a"), diverged("a"))
+    report, runs = confirmed(diverged("a"), diverged("a", "b"), diverged("a"), diverged("a"))
     assert (report.verdict, runs) == ("diverge", 4)
     assert "other differences vary between runs" in report.reason
-    assert told(diverged("a", "b"), diverged("a"), diverged("a"), diverged("a"), known=("a",))[0].verdict == "flaky"
+    assert confirmed(diverged("a", "b"), diverged("a"), diverged("a"), diverged("a"), known=("a",))[0].verdict == "flaky"
 
 
 @pytest.mark.parametrize(
     "report", [AGREE, diverged("a", outcome=TimedOut(10)), PassReport("direct", applicable=False, why="it has imports")]
 )
 def test_what_agrees_hangs_or_does_not_apply_is_run_once(report):
-    assert told(report) == (report, 1)
+    assert confirmed(report) == (report, 1)
 
 
 def test_known_signatures_and_confirm_0_cost_nothing():
-    assert told(diverged("a", "b"), known=("a", "b"))[1] == 1
-    assert told(diverged("a"), times=0)[1] == 1
-    assert told(diverged("a", "b"), *[diverged("a", "b")] * 3, known=("a",))[1] == 4
+    assert confirmed(diverged("a", "b"), known=("a", "b"))[1] == 1
+    assert confirmed(diverged("a"), times=0)[1] == 1
+    assert confirmed(diverged("a", "b"), *[diverged("a", "b")] * 3, known=("a",))[1] == 4
 
 
 def test_what_is_expected_and_does_not_show_up_is_looked_for_longer():
-    report, runs = told(*[AGREE] * 13, expected=("a",), known=("a",))
+    report, runs = confirmed(*[AGREE] * 13, expected=("a",), known=("a",))
     assert (report.verdict, runs) == ("agree", 13)
-    report, runs = told(*[AGREE] * 6, diverged("a"), expected=("a",), known=("a",))
+    report, runs = confirmed(*[AGREE] * 6, diverged("a"), expected=("a",), known=("a",))
     assert (report.verdict, runs) == ("flaky", 7)
     assert "6 of 7 runs: agree" in report.reason
 

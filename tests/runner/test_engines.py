@@ -15,7 +15,7 @@ from diffcheck.cli.main import run as command
 from diffcheck.errors import EngineMissingError, EngineUnusableError
 from diffcheck.report import json_file
 from diffcheck.report.model import exit_code
-from diffcheck.runner.builds import BuildWatch, build
+from diffcheck.runner.engine_files import BuildWatch, build
 from diffcheck.runner.events import CaseFinished
 from diffcheck.runner.request import Request
 from diffcheck.runner.run import run

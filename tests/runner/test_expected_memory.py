@@ -11,11 +11,11 @@ from diffcheck.capsule import layout as lo
 from diffcheck.cases.discovery import Case
 from diffcheck.observation import OutOfMemory
 from diffcheck.process import Reply
-from diffcheck.runner import more_memory
+from diffcheck.runner import memory_retry
 from diffcheck.runner.expected_memory import expected_memory
 from diffcheck.runner.pool import Pool, _encode, _Slot
 from diffcheck.runner.request import PlanLine, Request
-from diffcheck.runner.worker import Go, MoreMemory, PreparedPlan
+from diffcheck.runner.worker import MoreMemory, PreparedPlan, RunPlanRequest
 from diffcheck.verdict import PassReport, SideReport
 from diffcheck.wasm.module import read
 from tests.runner.test_run import artifact, reports
@@ -80,7 +80,7 @@ def test_it_is_run_again_once(tmp_path):
 
 def test_a_machine_without_more_memory_runs_it_once(tmp_path, monkeypatch):
     path = artifact(tmp_path, "pages", PAGES)
-    monkeypatch.setattr(more_memory.process, "machine_memory_bytes", lambda: 60 << 20)
+    monkeypatch.setattr(memory_retry.process, "machine_memory_bytes", lambda: 60 << 20)
     found = report(path, verbose=True)  # in this process
     assert found.verdict == "inconclusive"
     assert not any("run again" in each for each in found.not_done)
@@ -91,9 +91,9 @@ def test_only_a_plan_near_the_limit_is_the_reason():
     over = SimpleNamespace(passes=(PassReport("capsule", applicable=True, verdict="inconclusive", subject=side),))
     for expected, again in ((900, 2000), (100, 0)):
         plan = SimpleNamespace(limits=RunLimits(memory_bytes=1000), memory_bytes=expected)
-        assert more_memory.needed(plan, over) == again
+        assert memory_retry.needed(plan, over) == again
     other = msgspec.structs.replace(over.passes[0], in_recorder=True)
-    assert more_memory.needed(plan, SimpleNamespace(passes=(other,))) == 0
+    assert memory_retry.needed(plan, SimpleNamespace(passes=(other,))) == 0
 
 
 def test_while_a_case_is_run_alone_no_other_is_started(monkeypatch):
@@ -106,10 +106,10 @@ def test_while_a_case_is_run_alone_no_other_is_started(monkeypatch):
     for slot in pool._slots:
         slot.case, slot.server = Case("x", "x.wasm"), SimpleNamespace(receive=lambda: Reply(_encode(MoreMemory(1000)), 0))
         assert list(pool._answered(slot)) == []
-    assert started == [(one, Go(memory_bytes=1000))]
+    assert started == [(one, RunPlanRequest(memory_bytes=1000))]
     one.doing = "idle"
     pool._admit()
-    assert started[1:] == [(other, Go(memory_bytes=1000))]
+    assert started[1:] == [(other, RunPlanRequest(memory_bytes=1000))]
 
 
 def test_a_case_has_its_own_chance_of_a_second_run(monkeypatch):
@@ -120,4 +120,4 @@ def test_a_case_has_its_own_chance_of_a_second_run(monkeypatch):
     slot.case, slot.memory_bytes = Case("x", "x.wasm"), 1000  # of the case before
     slot.server = SimpleNamespace(receive=lambda: Reply(_encode(PreparedPlan(10, PlanLine("x"))), 0))
     assert list(pool._answered(slot)) == []
-    assert started == [Go(again=True)]
+    assert started == [RunPlanRequest(again=True)]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from diffcheck.cases.discovery import Case
-from diffcheck.faults.engine import FaultyBackend
-from diffcheck.faults.model import Expected, Fault
+from diffcheck.faults.fault import Expected, Fault
+from diffcheck.faults.faulty_backend import FaultyBackend
 from diffcheck.runner import case_run as cases
 from diffcheck.runner import planning
 from diffcheck.runner.request import Request

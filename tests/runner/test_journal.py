@@ -75,7 +75,7 @@ def test_a_run_that_goes_on_has_the_start_of_the_first(folder):
     path = folder.parent / journal.FILE_NAME
     connection = sqlite3.connect(path)
     (data,) = connection.execute("SELECT value FROM head WHERE name = 'head'").fetchone()
-    head = msgspec.structs.replace(msgspec.msgpack.decode(data, type=journal.Head), started="2001-02-03T04:05:06+00:00")
+    head = msgspec.structs.replace(msgspec.msgpack.decode(data, type=journal.RunIdentity), started="2001-02-03T04:05:06+00:00")
     connection.execute("UPDATE head SET value = ? WHERE name = 'head'", (msgspec.msgpack.encode(head),))
     connection.commit()
     connection.close()
@@ -181,8 +181,8 @@ def test_a_killed_run_leaves_a_journal_and_a_whole_one_leaves_none(folder, tmp_p
     shutil.copytree(reports, tmp_path / "copy")
     refused = begin("-k", "nosuchcase").communicate()
     assert "is discarded" not in refused[1], "no run began"
-    told = begin("--resume").communicate()
-    assert (reports / "report.json").exists(), told
+    output = begin("--resume").communicate()
+    assert (reports / "report.json").exists(), output
     assert not (reports / journal.FILE_NAME).exists()
     if (tmp_path / "copy" / journal.FILE_NAME).exists():  # it may have ended before the signal
         assert journal.unfinished(tmp_path / "copy" / journal.FILE_NAME)[1] == 4

@@ -8,9 +8,9 @@ import pytest
 
 from diffcheck.cases.discovery import Case
 from diffcheck.compare.allowances import NAN_RULE, NAN_SECTION
-from diffcheck.faults import edit
-from diffcheck.faults.engine import FaultyBackend
-from diffcheck.faults.model import Expected, Fault
+from diffcheck.faults import module_edit
+from diffcheck.faults.fault import Expected, Fault
+from diffcheck.faults.faulty_backend import FaultyBackend
 from diffcheck.runner import case_run as cases
 from diffcheck.runner import planning
 from diffcheck.runner.request import Request
@@ -36,19 +36,19 @@ def other_nan(name: str, nan: int) -> Fault:
     """An engine in which that instruction gives another NaN, with these bits, where its result is one."""
     kind = "f64" if BY_NAME[name].results == ("f64",) else "f32"
     text = f"local.get 0 local.get 0 {kind}.eq if (result {kind}) local.get 0 else {kind}.const bits:{nan} end"
-    instead = edit.function(edit.instructions(text))
+    instead = module_edit.function(module_edit.instructions(text))
 
     def change(wasm: bytes) -> bytes:
         module = read(wasm)
-        call = edit.call(len(module.all_functions))
-        bodies = {at: _behind(edit.body(module, wasm, at), name, call) for at in range(len(module.bodies))}
-        return edit.rewrite(module, wasm, bodies, added=(_type(module, kind), instead))
+        call = module_edit.call(len(module.all_functions))
+        bodies = {at: _behind(module_edit.body(module, wasm, at), name, call) for at in range(len(module.bodies))}
+        return module_edit.rewrite(module, wasm, bodies, added=(_type(module, kind), instead))
 
     return Fault(name, name, Expected(), edit=change)
 
 
 def _behind(body: bytes, name: str, inserted: bytes) -> bytes:
-    for each in reversed([each for each in edit.listing(body) if each.name == name]):
+    for each in reversed([each for each in module_edit.listing(body) if each.name == name]):
         body = body[: each.end] + inserted + body[each.end :]
     return body
 
@@ -152,15 +152,15 @@ def fixed(name: str, kind: str) -> Fault:
     """An engine in which an instruction that has any type, or that type, gives another quiet NaN for one."""
     nan = QUIET[kind] | (1 << 50 if kind == "f64" else 1 << 21 | 1 << 31)
     text = f"local.get 0 local.get 0 {kind}.eq if (result {kind}) local.get 0 else {kind}.const bits:{nan} end"
-    instead = edit.function(edit.instructions(text))
+    instead = module_edit.function(module_edit.instructions(text))
 
     def change(wasm: bytes) -> bytes:
         module = read(wasm)
-        call = edit.call(len(module.all_functions))
+        call = module_edit.call(len(module.all_functions))
         entry = 2  # the row's own function
-        body = edit.body(module, wasm, entry)
-        at = max(each.end for each in edit.listing(body) if each.name == name)
-        return edit.rewrite(module, wasm, {entry: body[:at] + call + body[at:]}, added=(_type(module, kind), instead))
+        body = module_edit.body(module, wasm, entry)
+        at = max(each.end for each in module_edit.listing(body) if each.name == name)
+        return module_edit.rewrite(module, wasm, {entry: body[:at] + call + body[at:]}, added=(_type(module, kind), instead))
 
     return Fault(name, name, Expected(), edit=change)
 
@@ -187,9 +187,9 @@ def test_a_relaxed_result_is_an_allowance_or_named_with_its_row(compared, instea
 
 def relaxed_replaced(wasm: bytes, name: str) -> bytes:
     module = read(wasm)
-    body = edit.body(module, wasm, 2)
-    found = next(each for each in edit.listing(body) if each.name == "i8x16.relaxed_swizzle")
-    return edit.rewrite(module, wasm, {2: body[: found.offset] + BY_NAME[name].encoding + body[found.end :]})
+    body = module_edit.body(module, wasm, 2)
+    found = next(each for each in module_edit.listing(body) if each.name == "i8x16.relaxed_swizzle")
+    return module_edit.rewrite(module, wasm, {2: body[: found.offset] + BY_NAME[name].encoding + body[found.end :]})
 
 
 def test_without_a_choice_the_plain_form_says_what_differs(compared):
@@ -204,9 +204,9 @@ def test_without_a_choice_the_plain_form_says_what_differs(compared):
 def replaced(wasm: bytes, name: str, other: str, *, function: int) -> bytes:
     """The program with an instruction of a function replaced by another one of the same length."""
     module = read(wasm)
-    body = edit.body(module, wasm, function)
-    found = next(each for each in edit.listing(body) if each.name == name)
-    return edit.rewrite(module, wasm, {function: body[: found.offset] + BY_NAME[other].encoding + body[found.end :]})
+    body = module_edit.body(module, wasm, function)
+    found = next(each for each in module_edit.listing(body) if each.name == name)
+    return module_edit.rewrite(module, wasm, {function: body[: found.offset] + BY_NAME[other].encoding + body[found.end :]})
 
 
 def test_an_allowance_and_a_divergence_in_one_program_are_told_apart(compared):

@@ -9,8 +9,8 @@ from diffcheck.backend import registry
 from diffcheck.backend.contract import local_host
 from diffcheck.cases.discovery import discover, load_case
 from diffcheck.errors import RunFailedError
-from diffcheck.faults.engine import FaultyBackend
-from diffcheck.faults.model import Expected, Fault
+from diffcheck.faults.fault import Expected, Fault
+from diffcheck.faults.faulty_backend import FaultyBackend
 from diffcheck.process import machine_memory_bytes
 from diffcheck.runner import case_run, slicing
 from diffcheck.runner.observe import observe_case

@@ -160,14 +160,14 @@ def test_the_plan_digest_is_that_of_the_rows_too(tmp_path):
 
 
 def test_the_report_does_not_depend_on_the_number_of_jobs():
-    def told(jobs):
+    def results(jobs):
         found = reports(CORPUS / "01-decisions", CORPUS / "07-traps", jobs=jobs)
         return {
             name: (each.verdict, each.reason, each.plan, each.rows, [one.agreement for one in each.passes])
             for name, each in found.items()
         }
 
-    assert told(1) == told(4)
+    assert results(1) == results(4)
 
 
 def test_a_worker_that_is_killed_costs_no_other_case_its_verdict(tmp_path):
@@ -247,7 +247,7 @@ def test_a_cause_that_both_passes_show_has_one_signature(tmp_path, standin_kilnd
 
 def test_a_single_case_that_is_watched_keeps_the_engine_findings(tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(runs, "Setup", lambda *told, **live: seen.append(live) or Setup(*told))
+    monkeypatch.setattr(runs, "Setup", lambda *values, **live: seen.append(live) or Setup(*values))
     found = reports(artifact(tmp_path, "case", COUNTING), verbose=True)  # which asserts that there was one probe
     assert found["case"].verdict == "agree"
     assert seen == [{"live": True, "ask": True}, {}]

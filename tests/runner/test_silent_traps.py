@@ -7,8 +7,8 @@ import pytest
 from wasmtime import wat2wasm
 
 from diffcheck.cases.discovery import Case
-from diffcheck.faults.engine import FaultyBackend
-from diffcheck.faults.model import Expected, Fault
+from diffcheck.faults.fault import Expected, Fault
+from diffcheck.faults.faulty_backend import FaultyBackend
 from diffcheck.observation import HarnessFailed, Trapped
 from diffcheck.runner import case_run
 from diffcheck.runner.observation_reader import ObservationReader

@@ -11,8 +11,8 @@ import pytest
 from diffcheck.backend import registry
 from diffcheck.backend.contract import local_host
 from diffcheck.cases.discovery import discover, load_case
-from diffcheck.faults.engine import FaultyBackend
-from diffcheck.faults.model import Expected, Fault
+from diffcheck.faults.fault import Expected, Fault
+from diffcheck.faults.faulty_backend import FaultyBackend
 from diffcheck.runner import case_run, planning, slicing
 from diffcheck.runner.request import Request
 from diffcheck.runner.split.row_groups import ExecutedFunctions

@@ -11,10 +11,10 @@ from wasmtime import wat2wasm
 
 import diffcheck
 from diffcheck.cases.discovery import discover, item_at, load_case
-from diffcheck.faults.engine import FaultyBackend
-from diffcheck.faults.model import Expected, Fault
+from diffcheck.faults.fault import Expected, Fault
+from diffcheck.faults.faulty_backend import FaultyBackend
 from diffcheck.observation import Trapped
-from diffcheck.probe import known_answer
+from diffcheck.probe import engine_check
 from diffcheck.runner import case_run as runner
 from diffcheck.runner.observe.observe_case import ObserveRequest, case_of
 from diffcheck.runner.planning import make
@@ -124,7 +124,7 @@ def test_a_wasi_command_carries_references_and_exceptions(name, host, tmp_path, 
     verdicts = {}
     for planted in (None, fault):
         subject = FaultyBackend(wasi.create(str(standin_wasi()), {}), planted, words=False)
-        subject.capabilities = known_answer.capabilities(subject, host)
+        subject.capabilities = engine_check.capabilities(subject, host)
         plan = make(case_of(ObserveRequest(str(path))), request, oracle, oracle, subject, host)
         report = runner.run(plan, request.max_passes, oracle, subject, host, "subject")
         verdicts[planted] = report.verdict, report.passes[0].signatures != ()
@@ -136,7 +136,7 @@ def test_a_wasi_command_carries_references_and_exceptions(name, host, tmp_path, 
     "options, has", [((), (True, True)), (("--no-exceptions",), (False, True)), (("--single-memory",), (False, False))]
 )
 def test_the_proposals_of_a_wasi_command_are_known_answers(options, has, host, standin_wasi):
-    found = known_answer.capabilities(wasi.create(str(standin_wasi(*options)), {}), host)
+    found = engine_check.capabilities(wasi.create(str(standin_wasi(*options)), {}), host)
     assert (found.exceptions, found.gc) == has
 
 

@@ -10,8 +10,8 @@ import wasmtime
 
 from diffcheck.backend import registry
 from diffcheck.backend.contract import Backend, Host
-from diffcheck.faults.engine import FaultyBackend
-from diffcheck.faults.model import Expected, Fault
+from diffcheck.faults.fault import Expected, Fault
+from diffcheck.faults.faulty_backend import FaultyBackend
 from diffcheck.runner import planning
 from diffcheck.runner.observe.observe_case import ObserveRequest, case_of
 from diffcheck.runner.request import Request

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from diffcheck.backend import registry
-from diffcheck.faults.engine import FaultyBackend
+from diffcheck.faults.faulty_backend import FaultyBackend
 from diffcheck.runner.request import Request, Rows
 from diffcheck.triage.reduce.interestingness import TimeBudget
 from diffcheck.triage.reduce.reducer import reduce

@@ -7,8 +7,8 @@ import pytest
 from msgspec.structs import replace
 
 from diffcheck.backend import registry
-from diffcheck.faults.engine import FaultyBackend
-from diffcheck.faults.model import Expected, Fault
+from diffcheck.faults.fault import Expected, Fault
+from diffcheck.faults.faulty_backend import FaultyBackend
 from diffcheck.nightly.merge_shards import _causes
 from diffcheck.runner import planning
 from diffcheck.runner.engines import EnginePair
@@ -65,8 +65,8 @@ def test_a_cause_is_the_instruction_and_what_became_of_it(answer, name):
 
 def test_a_signature_is_looked_for_where_it_shows_first():
     passes = [samples.diverged([difference("a", "f"), difference("a", "g"), difference("b", "h")])]
-    told = report(samples.case("x", passes, "diverge"), samples.case("y", passes, "diverge"))
-    assert [(each.signature, each.case, each.row) for each in causes.first_occurrences(told, ["b", "nothing", "a", "b"])] == [
+    diverging = report(samples.case("x", passes, "diverge"), samples.case("y", passes, "diverge"))
+    assert [(each.signature, each.case, each.row) for each in causes.first_occurrences(diverging, ["b", "nothing", "a", "b"])] == [
         ("b", "x", "h"), ("a", "x", "f"),
     ]  # fmt: skip
 
@@ -74,15 +74,15 @@ def test_a_signature_is_looked_for_where_it_shows_first():
 def test_one_instruction_that_goes_wrong_in_two_artifacts_is_one_cause(tmp_path, host):
     oracle, inner = registry.create("wasmtime", {}), registry.create("wasmtime", {})
     request = Request((), mode="capsule")
-    told = []
+    names = []
     for name, text, row in (("plain", PLAIN, "run_row_0"), ("deep", DEEP, "run_row_1")):
         plan = planning.make(case_of(ObserveRequest(str(artifact(tmp_path, name, text)))), request, oracle, oracle, inner, host)
         planted = replace(draw(random.Random(1), plan.module, plan.artifact, "integer"), divisor=1, residue=0, skip=0)
         subject = FaultyBackend(inner, planted.fault(plan.module), words=False)
-        told.append(causes.cause_name(Localiser(plan, request, oracle, subject, host).localise(row)))
+        names.append(causes.cause_name(Localiser(plan, request, oracle, subject, host).localise(row)))
     oracle.close()
     inner.close()
-    assert told == ["i32.mul returns a wrong result"] * 2
+    assert names == ["i32.mul returns a wrong result"] * 2
 
 
 def test_what_was_localised_runs_no_engine_again(tmp_path, host, monkeypatch):

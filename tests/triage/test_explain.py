@@ -16,8 +16,8 @@ from diffcheck import process
 from diffcheck.backend import contract, registry
 from diffcheck.cli.command_group import cli
 from diffcheck.errors import NothingToDoError
-from diffcheck.faults.engine import FaultyBackend
-from diffcheck.faults.model import Expected, Fault
+from diffcheck.faults.fault import Expected, Fault
+from diffcheck.faults.faulty_backend import FaultyBackend
 from diffcheck.observation import Cost, FinalState, Returned, RowRecord, Trapped
 from diffcheck.runner import planning
 from diffcheck.runner.observation_reader import CaseObservation, Stop

@@ -4,8 +4,8 @@ import msgspec
 import pytest
 
 from diffcheck.backend import registry
-from diffcheck.faults.engine import FaultyBackend
-from diffcheck.faults.model import Expected, Fault
+from diffcheck.faults.fault import Expected, Fault
+from diffcheck.faults.faulty_backend import FaultyBackend
 from diffcheck.runner import slicing
 from diffcheck.runner.observe.observe_case import ObserveRequest, case_of, read_case
 from diffcheck.runner.request import Request

@@ -14,7 +14,7 @@ import msgspec
 from diffcheck import process
 from diffcheck.backend import contract, registry
 from diffcheck.capsule import layout as lo
-from diffcheck.faults.engine import FaultyBackend
+from diffcheck.faults.faulty_backend import FaultyBackend
 from diffcheck.runner import plan as plans
 from diffcheck.runner import planning
 from diffcheck.runner.observe.observe_case import ObserveRequest, case_of

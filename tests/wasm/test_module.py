@@ -9,6 +9,7 @@ from hypothesis import given, settings
 
 from diffcheck.errors import ArtifactError
 from diffcheck.wasm import leb, section
+from diffcheck.wasm.global_constants import rewrite_data, rewrite_elements, rewrite_globals
 from diffcheck.wasm.module import (
     Export,
     Import,
@@ -16,7 +17,6 @@ from diffcheck.wasm.module import (
     read,
     write,
 )
-from diffcheck.wasm.rewrite import rewrite_data, rewrite_elements, rewrite_globals
 from diffcheck.wasm.types import (
     ArrayType,
     FieldType,

@@ -1,7 +1,7 @@
 """The batch form of a capsule: several ranges of rows in one execution, the state after instantiation restored between them.
 
 The state is copied before the first row into items of the capsule's own: a memory, a global for each mutable global, a table for
-each table that code changes. What cannot be restored are sizes, dropped segments and the fields of objects (``restorable``).
+each table that code changes. What cannot be restored are sizes, dropped segments and the fields of objects (``row_effects``).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import msgspec
 
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule import memory_map as mm
-from diffcheck.capsule.batch.restorable import changed_tables
+from diffcheck.capsule.batch.row_effects import changed_tables
 from diffcheck.capsule.constants import i32_const, i64_const
 from diffcheck.wasm.encode import plain, zero
 from diffcheck.wasm.leb import u

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import msgspec
 
-from diffcheck.capsule.deterministic import fused, open_results, relaxed_results
+from diffcheck.capsule.deterministic import fused_multiply_add, open_results, relaxed_results
 from diffcheck.capsule.deterministic.open_results import OPEN
 from diffcheck.capsule.deterministic.relaxed_results import RELAXED
 from diffcheck.wasm import module as wasm
@@ -31,13 +31,13 @@ from diffcheck.witness import formats
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from diffcheck.capsule.helpers import Helper
+    from diffcheck.capsule.helper_functions import Helper
     from diffcheck.wasm.fragment import Fragment
     from diffcheck.wasm.module import Module
 
 _COUNTER: Final = b"\x7e\x01\x42\x00\x0b"  # a mutable i64, zero
 _COUNTERS: Final = ("nans", "relaxed", "violation")
-_HELPERS: Final = {**open_results.HELPERS, **fused.HELPERS, **RELAXED}
+_HELPERS: Final = {**open_results.HELPERS, **fused_multiply_add.HELPERS, **RELAXED}
 _HINTS: Final = "metadata.code."  # sections with code offsets, which change
 
 

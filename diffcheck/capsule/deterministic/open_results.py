@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from diffcheck.capsule.helpers import CANONICAL, INFINITY, MAXIMUM, VIOLATED, Helper
+from diffcheck.capsule.helper_functions import CANONICAL, INFINITY, MAXIMUM, VIOLATED, Helper
 
 _UNARY: Final = ("sqrt", "ceil", "floor", "trunc", "nearest")
 _BINARY: Final = ("add", "sub", "mul", "div", "min", "max")

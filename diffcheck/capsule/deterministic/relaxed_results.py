@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from diffcheck.capsule.helpers import CANONICAL, INFINITY, MAXIMUM, Helper
+from diffcheck.capsule.helper_functions import CANONICAL, INFINITY, MAXIMUM, Helper
 
 _ZERO: Final = "v128.const i64x2 0 0"
 _EVEN_16: Final = "i8x16.shuffle 0 1 4 5 8 9 12 13 16 17 20 21 24 25 28 29"

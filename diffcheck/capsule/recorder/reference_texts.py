@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from diffcheck.capsule import layout as lo
-from diffcheck.capsule.calls import flag
+from diffcheck.capsule.import_calls import flag
 from diffcheck.wasm import values
 
 SHIFTED: Final = "i64.extend_i32_u i64.const 32 i64.shl i64.const {} i64.or"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from diffcheck.capsule import calls
+from diffcheck.capsule import import_calls
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule import memory_map as mm
 from diffcheck.capsule.recorder import digest as d
@@ -57,7 +57,7 @@ RESERVE = f"""
     local.get $end i32.const 65535 i32.add i32.const 16 i32.shr_u memory.size $rec i32.sub memory.grow $rec
     i32.const -1 i32.eq
     if
-      {calls.flag(lo.FLAG_CUT)}
+      {import_calls.flag(lo.FLAG_CUT)}
       i32.const 0 return
     end
   end
@@ -119,7 +119,9 @@ _CALLS = """
 
 def record_text(layout: lo.Layout) -> str:
     """Return the text of ``record``, which begins the record of a row and completes it."""
-    begin = (calls.BEGIN_ROW if layout.stubs else "") + ("" if layout.log_row is None else calls.begin_log(layout.log_row))
+    begin = (import_calls.BEGIN_ROW if layout.stubs else "") + (
+        "" if layout.log_row is None else import_calls.begin_log(layout.log_row)
+    )
     outputs = "".join(
         _OUTPUT.format(name=name, capture=24 * at, running=24 * at + 8, captured=24 * at + 16, buffer=at * mm.OUTPUT_CAP)
         for at, name in enumerate(("OUT", "ERR"))

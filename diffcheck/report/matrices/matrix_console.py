@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from diffcheck.report import styles
+from diffcheck.report import terminal_text
 from diffcheck.report.matrices.matrix import ENDED, cell
 from diffcheck.report.tables import fitted
 from diffcheck.text import duration, plural, size, visible
@@ -22,19 +22,39 @@ def render(found: Matrix, console: Console) -> None:
     engines = [visible(each.name, 40) for each in found.engines]
     columns = [("family", ""), ("cases", ""), *((each, "") for each in engines)]
     rows = [
-        [styles.safe(each.name), styles.safe(f"{each.cases:,}"), *map(styles.safe, map(cell, each.agree, each.compared))]
+        [
+            terminal_text.safe(each.name),
+            terminal_text.safe(f"{each.cases:,}"),
+            *map(terminal_text.safe, map(cell, each.agree, each.compared)),
+        ]
         for each in found.families
     ]
-    rows.append([styles.safe("all"), styles.safe(f"{found.cases:,}"), *(styles.safe(_all(each)) for each in found.engines)])
     rows.append(
-        [styles.safe("time"), styles.safe(""), *(styles.safe(duration(each.cost.elapsed_ns / 1e9)) for each in found.engines)]
+        [
+            terminal_text.safe("all"),
+            terminal_text.safe(f"{found.cases:,}"),
+            *(terminal_text.safe(_all(each)) for each in found.engines),
+        ]
     )
-    rows.append([styles.safe("peak memory"), styles.safe(""), *(styles.safe(size(each.cost.peak_bytes)) for each in found.engines)])
+    rows.append(
+        [
+            terminal_text.safe("time"),
+            terminal_text.safe(""),
+            *(terminal_text.safe(duration(each.cost.elapsed_ns / 1e9)) for each in found.engines),
+        ]
+    )
+    rows.append(
+        [
+            terminal_text.safe("peak memory"),
+            terminal_text.safe(""),
+            *(terminal_text.safe(size(each.cost.peak_bytes)) for each in found.engines),
+        ]
+    )
     console.print(fitted(columns, rows, console.width, lines=False))
     console.print(f"agree of compared; time and memory of the {plural(found.common, 'case')} that all engines complete")
     for each in found.causes[:_SHOWN]:
         who = ", ".join(name for name, answer in zip(engines, each.answers, strict=True) if answer == "diverges")
-        console.print(styles.safe(f"{who}: {each.title} ({plural(len(each.cases), 'case')}; {each.judgement})", limit=400))
+        console.print(terminal_text.safe(f"{who}: {each.title} ({plural(len(each.cases), 'case')}; {each.judgement})", limit=400))
     if len(found.causes) > _SHOWN:
         console.print(f"and {plural(len(found.causes) - _SHOWN, 'more cause')}, on the page")
 

@@ -20,7 +20,7 @@ from diffcheck.capsule.stubs import out_of_scope
 from diffcheck.cases.discovery import discover, read_artifact
 from diffcheck.errors import ArtifactError, DiffcheckError, EngineMissingError
 from diffcheck.observation import Identity
-from diffcheck.probe import known_answer, wasi
+from diffcheck.probe import engine_check, wasi
 from diffcheck.probe.wasi import CheckResult, ImportVerdicts
 from diffcheck.probe.wasi_module import ProbedImport
 from diffcheck.runner.engines import preferred_oracle
@@ -105,7 +105,7 @@ def survey(request: SurveyRequest, note: Callable[[str], None] = lambda _: None)
         return Survey(artifacts, missing="the engine was not probed; use --probe")
     spec = request.subject or registry.preferred("subject")
     with local_host() as host, closing(create(spec, {})) as subject:
-        known_answer.require(subject, spec, host, request.limits)
+        engine_check.require(subject, spec, host, request.limits)
         return _probed(artifacts, subject, host, request, note)
 
 

@@ -13,7 +13,7 @@ from diffcheck.capsule.decode import Image, check_header, checked_image, decode_
 from diffcheck.compare.allowances import two_reasons
 from diffcheck.errors import StreamError
 from diffcheck.observation import Cost, OutOfMemory, Returned, Trapped
-from diffcheck.probe import known_answer
+from diffcheck.probe import engine_check
 
 if TYPE_CHECKING:
     from diffcheck.backend.contract import Backend, Host, Pending, RunLimits
@@ -113,7 +113,7 @@ class CapsuleSide:
         known = self.backend.capabilities
         if known.transport != "print":
             return known.state_at_trap
-        return known_answer.prints_exits(self.backend, self._host, self.limits)
+        return engine_check.prints_exits(self.backend, self._host, self.limits)
 
     def start(self, parameters: lo.Parameters, limits: RunLimits | None = None) -> PendingRun | KnownRun:
         """Start a run, unless it is known; ``limits`` replace those of the side."""

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from diffcheck.backend.contract import CallProgram, CallResults, Host, Pending, Program, RunLimits
     from diffcheck.observation import Identity
-    from diffcheck.runner.builds import BuildWatch
+    from diffcheck.runner.engine_files import BuildWatch
     from diffcheck.runner.request import Request
     from diffcheck.verdict import CaseReport
 

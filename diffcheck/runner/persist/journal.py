@@ -45,7 +45,7 @@ _FREE: Final = frozenset(
 _encode = msgspec.msgpack.Encoder().encode
 
 
-class Head(msgspec.Struct, frozen=True):
+class RunIdentity(msgspec.Struct, frozen=True):
     """What identifies a run: it can only be resumed as the same. ``request`` has the options by name; engines are identified by
     name, version and digest.
     """
@@ -57,11 +57,11 @@ class Head(msgspec.Struct, frozen=True):
     request: dict[str, str]
 
 
-def head(request: Request, started: str, subject: Identity, oracle: Identity) -> Head:
-    """The head of a new run."""
+def run_identity(request: Request, started: str, subject: Identity, oracle: Identity) -> RunIdentity:
+    """The identity of a new run."""
     options = {name: repr(value) for name, value in msgspec.to_builtins(request).items() if name not in _FREE}
     one, other = ((each.name, each.version, each.sha256) for each in (subject, oracle))
-    return Head(__version__, started, one, other, options)
+    return RunIdentity(__version__, started, one, other, options)
 
 
 class Journal:
@@ -102,7 +102,7 @@ class Journal:
         self._connection.close()
 
 
-def begin(path: Path, own: Head, items: Sequence[Item]) -> Journal:
+def begin(path: Path, own: RunIdentity, items: Sequence[Item]) -> Journal:
     """A new journal, replacing any old one."""
     remove(path)
     with _file_errors(path), contextlib.ExitStack() as stack:
@@ -117,7 +117,7 @@ def begin(path: Path, own: Head, items: Sequence[Item]) -> Journal:
     return Journal(path, connection, own.started, ())
 
 
-def resume(path: Path, own: Head, items: Sequence[Item]) -> Journal | None:
+def resume(path: Path, own: RunIdentity, items: Sequence[Item]) -> Journal | None:
     """The journal of an interrupted run; None if there is none. Raises ``ConfigError`` if it is of another run."""
     if not path.exists():
         return None
@@ -129,7 +129,7 @@ def resume(path: Path, own: Head, items: Sequence[Item]) -> Journal | None:
             row = None
         if row is None:
             return None
-        stored = msgspec.msgpack.decode(row[0], type=Head)
+        stored = msgspec.msgpack.decode(row[0], type=RunIdentity)
         _same(stored, own)
         _same_cases(connection, items)
         rows = connection.execute("SELECT name, report FROM cases WHERE report IS NOT NULL")
@@ -200,7 +200,7 @@ def _words(value: str | None) -> str:
     return (", ".join(map(str, given)) if isinstance(given, tuple | list) else str(given)) or "not given"
 
 
-def _same(stored: Head, own: Head) -> None:
+def _same(stored: RunIdentity, own: RunIdentity) -> None:
     if stored.version != own.version:
         raise ConfigError(f"the interrupted run used diffcheck {stored.version}, this is {own.version}", hint=_ANEW)
     for role in ("subject", "oracle"):

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Final, Protocol
 import msgspec
 
 from diffcheck.capsule import layout as lo
-from diffcheck.capsule.calls import LOG_BYTES, read_log
+from diffcheck.capsule.import_calls import LOG_BYTES, read_log
 from diffcheck.cases.arguments import is_scalar
 from diffcheck.cases.registrations import can_register, registrations, table_slots
 from diffcheck.cases.rows import Function, choose, exported, is_component, is_entry
-from diffcheck.cases.toolchain import constructors, is_plumbing, minified_constructor
+from diffcheck.cases.runtime_exports import constructors, is_plumbing, minified_constructor
 from diffcheck.errors import DiffcheckError, StreamError
 from diffcheck.runner.passes.capsule_run import CapsuleSide
 from diffcheck.runner.row_plans.rehearsal import rehearsed

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck.capsule.driver import Call
-from diffcheck.cases.toolchain import frees
+from diffcheck.cases.runtime_exports import frees
 from diffcheck.runner.row_plans.row_trials import RowTrial
 from diffcheck.text import plural
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from diffcheck.cases import toolchain
+from diffcheck.cases import runtime_exports
 from diffcheck.cases.arguments import BUFFER_BYTES, Addresses
 from diffcheck.cases.rows import exported
 from diffcheck.runner.row_plans.row_choice import ROW_FUEL
@@ -62,10 +62,10 @@ class RowSetup:
         """Add the functions that a host calls first, then the buffers."""
         types = {name: each.type for name, each in self._functions.items()}
         called = {each.function for each in self.calls}
-        for name in (*toolchain.constructors(types), toolchain.minified_constructor(self._module, types)):
+        for name in (*runtime_exports.constructors(types), runtime_exports.minified_constructor(self._module, types)):
             if name is not None and self._functions[name].index not in called:
                 self._add(self._functions[name].call(name), FIRST)
-        for name, args in toolchain.allocators(self._module, types, BUFFER_BYTES):
+        for name, args in runtime_exports.allocators(self._module, types, BUFFER_BYTES):
             if self._allocate(name, args):
                 break
 
@@ -126,9 +126,9 @@ class RowSetup:
     def make_objects(self, found: Iterable[ObjectCall]) -> bool:
         """Add calls that make objects, those with a telling name first; returns whether there is a new object."""
         before, seen = len(self.handles), {self._allocator}
-        for each in sorted(found, key=lambda each: not toolchain.makes(each.call.name)):
+        for each in sorted(found, key=lambda each: not runtime_exports.makes(each.call.name)):
             position, peeks = len(self.calls), self.out_pointers(each.call)
-            unfit = each.call.function in seen or toolchain.frees(each.call.name)
+            unfit = each.call.function in seen or runtime_exports.frees(each.call.name)
             if unfit or self._add(each.call, "makes an object", _MAKERS_ENTER) is None:
                 continue
             seen.add(each.call.function)

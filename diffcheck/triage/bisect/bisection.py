@@ -16,7 +16,7 @@ from diffcheck.cases import scripts
 from diffcheck.errors import NothingToDoError
 from diffcheck.triage.bisect import trials
 from diffcheck.triage.bisect.builds import NoBuildError
-from diffcheck.triage.bisect.search import Found, Trial, search
+from diffcheck.triage.bisect.search import BisectResult, Trial, search
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +49,7 @@ class Bisection(msgspec.Struct, frozen=True):
     schema: Literal["diffcheck-bisect-v1"] = SCHEMA
     fault: trials.BisectFault | None = None
     trials: tuple[BuildTrial, ...] = ()
-    found: Found | None = None
+    found: BisectResult | None = None
     runs: int = 0
 
 

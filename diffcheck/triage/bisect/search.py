@@ -27,7 +27,7 @@ class Trial(msgspec.Struct, frozen=True, omit_defaults=True):
     runs: int = 1
 
 
-class Found(msgspec.Struct, frozen=True):
+class BisectResult(msgspec.Struct, frozen=True):
     """The result: the builds on both sides, and those between them, which are unclear, unusable or were not run.
 
     ``why`` is why there is no answer, empty if there is one.
@@ -41,7 +41,7 @@ class Found(msgspec.Struct, frozen=True):
 
 def search(
     builds: Sequence[str], trial: Callable[[str], Trial], again: Callable[[str], Trial], spent: Callable[[], int]
-) -> Found:  # fmt: skip
+) -> BisectResult:  # fmt: skip
     """Search between the first build, without the fault, and the last one, with it. ``trial`` may return a stored answer, ``again``
     reruns the build, ``spent`` is the number of runs so far.
 
@@ -51,7 +51,7 @@ def search(
     most = spent() + (len(builds) - 1).bit_length() + 3
     last = trial(builds[-1])
     if last.answer != "bad":
-        return Found(why=f"{builds[-1]} does not show the fault: {last.why or last.answer}")
+        return BisectResult(why=f"{builds[-1]} does not show the fault: {last.why or last.answer}")
     low, high = 0, len(builds) - 1
     skipped: set[int] = set()
     while (at := _next(low, high, skipped)) is not None and spent() + 1 + (low == 0) < most:
@@ -64,11 +64,11 @@ def search(
             skipped.add(at)
     if low == 0 and (first := trial(builds[0])).answer != "good":
         what = "shows the fault too" if first.answer == "bad" else f"is {first.answer}: {first.why}"
-        return Found(why=f"{builds[0]} {what}, so there is no build before the fault")
+        return BisectResult(why=f"{builds[0]} {what}, so there is no build before the fault")
     confirmed = again(builds[low])
     if confirmed.answer != "good":
-        return Found(why=f"{builds[low]} is good in one run and {confirmed.answer} in another: {confirmed.why}")
-    return Found(builds[low], builds[high], tuple(builds[low + 1 : high]))
+        return BisectResult(why=f"{builds[low]} is good in one run and {confirmed.answer} in another: {confirmed.why}")
+    return BisectResult(builds[low], builds[high], tuple(builds[low + 1 : high]))
 
 
 def _next(low: int, high: int, skipped: set[int]) -> int | None:

@@ -13,7 +13,7 @@ from diffcheck.runner.passes.capsule_pass import CapsulePass
 from diffcheck.runner.passes.capsule_run import CapsuleSide
 from diffcheck.runner.passes.pass_state import RECORDER
 from diffcheck.runner.passes.streams.window_search import RunBudget
-from diffcheck.text import named, visible
+from diffcheck.text import unescaped_name, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -110,7 +110,7 @@ class RowSearch:
         """
         if not wanted:
             return self._first()
-        wanted = named(wanted, self.names)
+        wanted = unescaped_name(wanted, self.names)
         if wanted not in self.names:
             names = ", ".join(map(visible, self.names[:12]))
             raise CaseError(f"there is no row {visible(wanted)}", hint=f"the rows are: {names}")

@@ -198,7 +198,7 @@ class Checker:
     def report(self, candidate: Candidate) -> CaseReport:
         """A candidate's report; raises ``RunFailedError`` if there is none."""
         (answer,) = self._run([candidate])
-        if not isinstance(answer, w.Done):
+        if not isinstance(answer, w.CaseAnswer):
             raise RunFailedError(f"the case could not be run: {answer.what if isinstance(answer, w.Failed) else 'the worker died'}")
         return answer.report
 
@@ -212,7 +212,7 @@ class Checker:
         unknown = [each for each in candidates if each.digest not in self.answers.known]
         self.budget.check()
         for candidate, answer in zip(unknown, self._run(unknown), strict=True):
-            if isinstance(answer, w.Done):  # if the worker died, the candidate can be tested again
+            if isinstance(answer, w.CaseAnswer):  # if the worker died, the candidate can be tested again
                 shows = self.predicate(answer.report)
                 self.answers.add(candidate.digest, shows=shows)
                 if shows:
@@ -259,7 +259,7 @@ class Checker:
         running = sum(each.needs for each in workers if each.doing == "go")
         for each in workers:
             if each.doing == "prepared" and (not running or running + each.needs <= self._room):
-                each.send(w.Go(), "go")
+                each.send(w.RunPlanRequest(), "go")
                 running += each.needs
 
     def _count(self, worker: _Worker) -> None:
@@ -277,7 +277,7 @@ class Checker:
         answer = _decode(reply.message) if isinstance(reply, process.Reply) else None
         if isinstance(answer, w.Unusable):
             raise EngineUnusableError(answer.what, hint=answer.hint)
-        if not isinstance(answer, w.Ready):
+        if not isinstance(answer, w.SetupAnswer):
             why = answer.what if isinstance(answer, w.Failed) else visible(decode(getattr(reply, "stderr", b""))[-300:])
             raise DiffcheckError(f"a worker could not be set up: {why}", hint="run `diffcheck doctor`")
         return server
@@ -299,10 +299,10 @@ class InProcessChecker(Checker):
     def _run(self, candidates: list[Candidate]) -> list[w.Answer | None]:
         return [self._one(each) for each in candidates]
 
-    def _one(self, candidate: Candidate) -> w.Done:
+    def _one(self, candidate: Candidate) -> w.CaseAnswer:
         self.tested += 1
         self.budget.check()
         case = self._case(candidate, self.workers[0].path)
         plan = slicing.make(case, self.request, self.oracle, self.backend, self.host)
         passes = self.request.max_passes
-        return w.Done(cases.run(plan, passes, self.oracle, self.backend, self.host, self.request.subject, self.request))
+        return w.CaseAnswer(cases.run(plan, passes, self.oracle, self.backend, self.host, self.request.subject, self.request))

@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from diffcheck.report.styles import facts, safe
+from diffcheck.report.terminal_text import facts, safe
 from diffcheck.text import plural
 from diffcheck.triage.localise.side_by_side import ComparedLine
 

@@ -1,4 +1,4 @@
-"""``diffcheck harness``: what witness reads is the backend's own, whole or not there, and every bad environment is told."""
+"""``diffcheck harness``: what witness reads is the backend's own, whole or not there, and every bad environment is reported."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from diffcheck.cli.main import run as command_line
 from diffcheck.probe import wasi
 from diffcheck.probe.wasi import CheckResult
 from diffcheck.report import imports as report
-from diffcheck.report import styles
+from diffcheck.report import terminal_text
 from diffcheck.runner.observe.import_survey import ArtifactImports, EngineResult, ImportResult, Survey, SurveyRequest, survey
 
 CORPUS = Path(__file__).parents[3] / "corpus"
@@ -114,7 +114,7 @@ def test_hostile_names_do_nothing(capsys):
     assert len(rows) == 2, "a head and one import: no name makes a cell or a line"
     assert sum(token.type == "td_open" for token in tokens) == 6
     assert json.loads(report.as_json(found))["artifacts"][0]["path"] == HOSTILE
-    report.show(found, styles.console())
+    report.show(found, terminal_text.console())
     assert "\x1b[31m" not in capsys.readouterr().out
 
 

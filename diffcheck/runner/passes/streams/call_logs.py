@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck.capsule import layout as lo
-from diffcheck.capsule.calls import HEAD_BYTES, LOG_BYTES, read_log
+from diffcheck.capsule.import_calls import HEAD_BYTES, LOG_BYTES, read_log
 from diffcheck.errors import StreamError
 from diffcheck.runner.passes.streams.page_diff import read_view
 from diffcheck.runner.passes.streams.window_search import local

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck.capsule import layout as lo
-from diffcheck.capsule.calls import GATHERED
 from diffcheck.capsule.decode import left_open
+from diffcheck.capsule.import_calls import GATHERED
 from diffcheck.compare import outcomes
 from diffcheck.compare import references as compare_references
 from diffcheck.compare import rows as compare_rows

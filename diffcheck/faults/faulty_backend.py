@@ -14,7 +14,7 @@ from diffcheck.observation import Returned
 
 if TYPE_CHECKING:
     from diffcheck.backend.contract import Host, Pending, Program, RunLimits
-    from diffcheck.faults.model import Fault
+    from diffcheck.faults.fault import Fault
     from diffcheck.observation import Execution, Identity
 
 

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from diffcheck.errors import DiffcheckError
-from diffcheck.service import builds, notifications
+from diffcheck.service import build_folder, notifications
 from diffcheck.service.jobs.job_request import JobRequest
 from diffcheck.service.logs import LOGGER
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 STEP_S: Final = 2.0
 
 
-class Clock(threading.Thread):
+class Scheduler(threading.Thread):
     """A thread that does what is due in the data folder of a service."""
 
     def __init__(self, data: DataFolder) -> None:
-        super().__init__(name="clock", daemon=True)
+        super().__init__(name="scheduler", daemon=True)
         self._data = data
         self._end = threading.Event()
         self._failures: set[str] = set()
@@ -47,7 +47,7 @@ class Clock(threading.Thread):
         data = self._data
         steps: tuple[Callable[[], None], ...] = (
             data.queue.expire,
-            partial(builds.watch, data, self._builds),
+            partial(build_folder.watch, data, self._builds),
             *(partial(schedule, data, entry) for entry in data.settings.schedule),
             partial(notifications.deliver, data.database, data.settings.webhooks),
             data.store.evict,
@@ -56,7 +56,7 @@ class Clock(threading.Thread):
         for each in steps:
             try:
                 each()
-            except Exception as error:  # noqa: BLE001 - without a clock there is no schedule and no lease expires
+            except Exception as error:  # noqa: BLE001 - without the scheduler there is no schedule and no lease expires
                 failures.add(str(error))
                 if str(error) not in self._failures:
                     LOGGER.warning("what is due failed: %s", error, exc_info=not isinstance(error, DiffcheckError))

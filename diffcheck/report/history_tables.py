@@ -12,7 +12,7 @@ from rich.text import Text
 
 from diffcheck.errors import ReportError
 from diffcheck.nightly import history as h
-from diffcheck.report import styles
+from diffcheck.report import terminal_text
 from diffcheck.text import duration, plural, size, visible
 
 if TYPE_CHECKING:
@@ -66,12 +66,14 @@ def history(nights: Mapping[str, Sequence[h.Night]], runs: int, console: Console
             table.add_row(*_change(each))
         console.print(table)
         if len(changes) > _MAX:
-            console.print(Text(f"and {len(changes) - _MAX:,} earlier changes", style=styles.QUIET))
+            console.print(Text(f"and {len(changes) - _MAX:,} earlier changes", style=terminal_text.QUIET))
     for cost in costs:
-        console.print(Text.assemble(styles.safe(cost.case), ": ", (cost.what, "yellow")))
+        console.print(Text.assemble(terminal_text.safe(cost.case), ": ", (cost.what, "yellow")))
     for seen in nights.values() if whole else ():
         now = seen[-1]
-        console.print(Text(f"last: {duration(now.cpu_ns / 1e9)} CPU per execution, {size(now.peak_bytes)}", style=styles.QUIET))
+        console.print(
+            Text(f"last: {duration(now.cpu_ns / 1e9)} CPU per execution, {size(now.peak_bytes)}", style=terminal_text.QUIET)
+        )
     counted = f"{plural(runs, 'run')}, {plural(len(nights), 'case')}, {plural(len(changes), 'change')}"
     console.print(Text(f"{counted}, {plural(len(costs), 'case')} more expensive than before"))
 
@@ -81,38 +83,42 @@ def _change(each: h.Change) -> Iterable[RenderableType]:
     engine = visible(f"{each.after.subject} {each.after.version} ({each.after.sha256[:8]})", 80)
     if each.before is not None and each.before.sha256 != each.after.sha256:
         engine += f", before {visible(each.before.version, 40)} ({each.before.sha256[:8]})"
-    verdict = Text.assemble((before, styles.QUIET), styles.verdict(each.after.verdict))
+    verdict = Text.assemble((before, terminal_text.QUIET), terminal_text.verdict(each.after.verdict))
     return (
-        styles.safe(each.after.started[:16]),
-        styles.safe(each.case),
+        terminal_text.safe(each.after.started[:16]),
+        terminal_text.safe(each.case),
         verdict,
         Text(engine),
-        styles.safe(" ".join(each.after.signatures)),
+        terminal_text.safe(" ".join(each.after.signatures)),
     )
 
 
-def between(told: RunDiff, before: Report, after: Report, console: Console) -> None:
+def between(diff: RunDiff, before: Report, after: Report, console: Console) -> None:
     """Print the differences of two runs."""
-    sides = (f"{styles.engine(each.subject)} ({each.subject.sha256[:12]}), {visible(each.started, 30)}" for each in (before, after))
+    sides = (
+        f"{terminal_text.engine(each.subject)} ({each.subject.sha256[:12]}), {visible(each.started, 30)}"
+        for each in (before, after)
+    )
     console.print(Text(" -> ".join(sides)))
     for name, clusters, style in (
-        ("appeared", told.appeared, "bold red"), ("gone", told.gone, "green"), ("changed", told.changed, "yellow"),
+        ("appeared", diff.appeared, "bold red"), ("gone", diff.gone, "green"), ("changed", diff.changed, "yellow"),
     ):  # fmt: skip
         for each in clusters[:_MAX]:
-            console.print(Text.assemble((f"{name}: ", style), styles.safe(f"{each.signature} {each.what}"), _cases(each)))
+            console.print(Text.assemble((f"{name}: ", style), terminal_text.safe(f"{each.signature} {each.what}"), _cases(each)))
         if len(clusters) > _MAX:
-            console.print(Text(f"and {len(clusters) - _MAX:,} more {name}", style=styles.QUIET))
-    for case in told.cases[:_MAX]:
+            console.print(Text(f"and {len(clusters) - _MAX:,} more {name}", style=terminal_text.QUIET))
+    for case in diff.cases[:_MAX]:
         console.print(
             Text.assemble(
-                styles.safe(case.case), f": {visible(case.before or 'not run', 200)} -> {visible(case.after or 'not run', 200)}"
+                terminal_text.safe(case.case),
+                f": {visible(case.before or 'not run', 200)} -> {visible(case.after or 'not run', 200)}",
             )
         )
-    if len(told.cases) > _MAX:
-        console.print(Text(f"and {len(told.cases) - _MAX:,} more cases", style=styles.QUIET))
-    counts = ((told.appeared, "appeared"), (told.gone, "gone"), (told.changed, "changed"), (told.unchanged, "unchanged"))
+    if len(diff.cases) > _MAX:
+        console.print(Text(f"and {len(diff.cases) - _MAX:,} more cases", style=terminal_text.QUIET))
+    counts = ((diff.appeared, "appeared"), (diff.gone, "gone"), (diff.changed, "changed"), (diff.unchanged, "unchanged"))
     counted = ", ".join(f"{len(each)} {name}" for each, name in counts)
-    console.print(Text(f"clusters: {counted}; cases: {len(told.cases)} changed, {told.same_cases} unchanged"))
+    console.print(Text(f"clusters: {counted}; cases: {len(diff.cases)} changed, {diff.same_cases} unchanged"))
 
 
 def _cases(each: ClusterChange) -> str:
@@ -137,24 +143,24 @@ def entries(baseline: Baseline, console: Console) -> None:
         marks += ["flaky"] * each.flaky + ([f"expires {each.expires.isoformat()}"] if each.expires else [])
         said = ", ".join((*marks, *(part for part in (each.issue, each.note) if part)))
         since = f"{each.since.subject} {each.since.version} ({each.since.sha256[:8]})"
-        table.add_row(*(styles.safe(part, limit=300) for part in (key, each.what, f"{len(each.cases)}", since, said)))
+        table.add_row(*(terminal_text.safe(part, limit=300) for part in (key, each.what, f"{len(each.cases)}", since, said)))
     console.print(table)
     console.print(Text(plural(len(baseline.entries), "entry", "entries")))
 
 
-def lives(told: BaselineReport, shown: AbstractSet[str] = frozenset()) -> Iterator[tuple[str, RenderableType]]:
+def lives(baseline: BaselineReport, shown: AbstractSet[str] = frozenset()) -> Iterator[tuple[str, RenderableType]]:
     """The baseline's entries by state, each with a heading and a table, new ones first; known ones are counted.
 
     New and returned ones in ``shown`` are left out: they are printed elsewhere.
     """
     for state, heading, style in _SAID:
-        found = tuple(each for each in told.of(state) if state not in ("new", "returned") or each.signature not in shown)
+        found = tuple(each for each in baseline.of(state) if state not in ("new", "returned") or each.signature not in shown)
         if found:
             yield f"{plural(len(found), 'cluster')} {heading}", _standings(found, style)
-    known = Counter(each.issue or "no issue" for each in told.of("known"))
+    known = Counter(each.issue or "no issue" for each in baseline.of("known"))
     if known:
         said = ", ".join(f"{visible(issue, 80)}: {count}" for issue, count in known.most_common(_LIFE_MAX))
-        yield f"{plural(known.total(), 'cluster')} known", Text(said, style=styles.QUIET, overflow="fold")
+        yield f"{plural(known.total(), 'cluster')} known", Text(said, style=terminal_text.QUIET, overflow="fold")
 
 
 def _standings(found: tuple[BaselineStatus, ...], style: str) -> Table:
@@ -164,9 +170,9 @@ def _standings(found: tuple[BaselineStatus, ...], style: str) -> Table:
     for each in found[:_LIFE_MAX]:
         cases = f"{', '.join(visible(case, 60) for case in each.cases[:3])}{' ...' if each.cases[3:] else ''}"
         table.add_row(
-            styles.safe(each.signature),
-            styles.safe("; ".join(part for part in (each.why, each.note, each.issue, cases) if part), limit=400),
+            terminal_text.safe(each.signature),
+            terminal_text.safe("; ".join(part for part in (each.why, each.note, each.issue, cases) if part), limit=400),
         )
     if len(found) > _LIFE_MAX:
-        table.add_row("", Text(f"and {len(found) - _LIFE_MAX:,} more, in the report", style=styles.QUIET))
+        table.add_row("", Text(f"and {len(found) - _LIFE_MAX:,} more, in the report", style=terminal_text.QUIET))
     return table

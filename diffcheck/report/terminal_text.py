@@ -191,7 +191,7 @@ def cached(cases: Sequence[CaseReport]) -> str:
     return f"{counts[0]:,} of {total:,} subject results and {counts[1]:,} oracle results from the cache" if any(counts) else ""
 
 
-def again(report: Report, case: CaseReport, defaults: dict[str, str]) -> str:
+def rerun_command(report: Report, case: CaseReport, defaults: dict[str, str]) -> str:
     """The command that reruns a case, with the options of the run that are not the default."""
     words = ["diffcheck", "run", case.artifact]
     for name, value in report.options.items():

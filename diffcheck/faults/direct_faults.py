@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from diffcheck.faults import edit
+from diffcheck.faults import module_edit
 from diffcheck.faults.counters import WIDTHS, add_to_counter, change_step, comparable, counting_sites, set_counter, unequal_pair
-from diffcheck.faults.model import Expected, Fault, FaultTarget, Plant
+from diffcheck.faults.fault import Expected, Fault, FaultTarget, Plant
 from diffcheck.faults.traps import TRAPS, other_trap
 from diffcheck.observation import Returned, Trapped, sentence
 from diffcheck.wasm.module import read
@@ -30,11 +30,11 @@ def _after(artifact: FaultTarget, inserted: bytes, *, calls: bool = True) -> Cal
     plan, module = artifact.direct, artifact.module
     assert plan is not None, "the artifact has no direct pass"  # noqa: S101
     entry = next(each.index for each in module.exports if each.kind == "func" and each.name == plan.entry)
-    zeros = edit.call_replacement((), module.function_type(entry).results)
+    zeros = module_edit.call_replacement((), module.function_type(entry).results)
     if zeros is None:
         return None
-    inner = edit.call(entry) + inserted if calls else inserted + zeros
-    added = (module.functions[entry], edit.function(inner))
+    inner = module_edit.call(entry) + inserted if calls else inserted + zeros
+    added = (module.functions[entry], module_edit.function(inner))
 
     def change(wasm: bytes) -> bytes:
         program = read(wasm)
@@ -42,7 +42,7 @@ def _after(artifact: FaultTarget, inserted: bytes, *, calls: bool = True) -> Cal
             msgspec.structs.replace(each, index=len(program.functions)) if each.kind == "func" and each.name == plan.entry else each
             for each in program.exports
         ]
-        return edit.rewrite(program, wasm, added=added, exports=exports)
+        return module_edit.rewrite(program, wasm, added=added, exports=exports)
 
     return change
 
@@ -94,7 +94,7 @@ def two_top_bits(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget,
         return None
     pair = sorted(chance.sample(ids, 2))
     text = f"global.get $g i64.const {-(1 << 63)} i64.xor global.set $g"
-    inserted = b"".join(edit.instructions(text, g=globals_[id_][0]) for id_ in pair)
+    inserted = b"".join(module_edit.instructions(text, g=globals_[id_][0]) for id_ in pair)
     value = counters[pair[0]]
     expected = Expected("counter", f"counter {pair[0]}", "", str(value), str(value ^ 1 << 63))
     return Fault("", f"counters {pair[0]} and {pair[1]}", expected, _after(artifact, inserted))
@@ -109,7 +109,7 @@ def swapped(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]
     (first, first_type), (second, second_type) = (globals_[id_] for id_ in pair)
     if first_type != second_type:
         return None
-    text = edit.instructions("global.get $a global.get $b global.set $a global.set $b", a=first, b=second)
+    text = module_edit.instructions("global.get $a global.get $b global.set $a global.set $b", a=first, b=second)
     values = [str(counters[id_]) for id_ in pair]
     return Fault(
         "", f"counters {pair[0]} and {pair[1]}", Expected("counter", f"counter {pair[0]}", "", *values), _after(artifact, text)
@@ -137,14 +137,16 @@ def nan_payload(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, 
     if not ids:
         return None
     id_ = chance.choice(ids)
-    text = edit.instructions(f"global.get $g i64.const {1 << chance.randrange(40)} i64.xor global.set $g", g=globals_[id_][0])
+    text = module_edit.instructions(
+        f"global.get $g i64.const {1 << chance.randrange(40)} i64.xor global.set $g", g=globals_[id_][0]
+    )
     return Fault("", f"counter {id_}", Expected("counter", f"counter {id_}"), _after(artifact, text))
 
 
 def _edit_exports(change: Callable[[tuple[Export, ...]], tuple[Export, ...]]) -> Callable[[bytes], bytes]:
     def edit_exports(wasm: bytes) -> bytes:
         module = read(wasm)
-        return edit.rewrite(module, wasm, exports=change(module.exports))
+        return module_edit.rewrite(module, wasm, exports=change(module.exports))
 
     return edit_exports
 
@@ -178,7 +180,7 @@ def trap_for_return(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarg
         return None
     kind = chance.choice(sorted(TRAPS))
     expected = Expected("outcome", "outcome", "", "returned", f"trapped: {kind}")
-    return Fault("", kind, expected, _after(artifact, edit.instructions(TRAPS[kind])))
+    return Fault("", kind, expected, _after(artifact, module_edit.instructions(TRAPS[kind])))
 
 
 def _trap(artifact: FaultTarget) -> Trapped | None:
@@ -200,7 +202,7 @@ def other_trap_kind(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarg
         return None
     kind = other_trap(outcome.kind, chance)
     expected = Expected("outcome", "outcome", "", sentence(outcome), f"trapped: {kind}")
-    return Fault("", kind, expected, _after(artifact, edit.instructions(TRAPS[kind]), calls=False))
+    return Fault("", kind, expected, _after(artifact, module_edit.instructions(TRAPS[kind]), calls=False))
 
 
 def refused(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:  # noqa: ARG001 - see Plant

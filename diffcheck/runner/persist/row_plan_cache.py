@@ -9,7 +9,7 @@ import msgspec
 from diffcheck.runner.row_plans.row_planning import RowPlan
 
 if TYPE_CHECKING:
-    from diffcheck.runner.builds import BuildWatch
+    from diffcheck.runner.engine_files import BuildWatch
     from diffcheck.runner.persist.cache_files import Store
 
 _decode = msgspec.msgpack.Decoder(RowPlan).decode

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from diffcheck.capsule import layout as lo
-from diffcheck.faults import edit
+from diffcheck.faults import module_edit
 from diffcheck.faults.counters import WIDTHS, add_to_counter, change_step, comparable, counting_sites, set_counter, unequal_pair
 from diffcheck.faults.decoded_capsule import DecodedCapsule
-from diffcheck.faults.model import Expected, Fault, FaultTarget, Plant
+from diffcheck.faults.fault import Expected, Fault, FaultTarget, Plant
 from diffcheck.faults.traps import TRAPS, other_trap
 from diffcheck.observation import Trapped, sentence
 from diffcheck.text import visible
@@ -76,7 +76,7 @@ def swapped(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]
     (first, first_type), (second, second_type) = (sealed.instrumentation.counters[id_] for id_ in pair)
     if first_type != second_type:
         return None
-    text = edit.instructions("global.get $a global.get $b global.set $a global.set $b", a=first, b=second)
+    text = module_edit.instructions("global.get $a global.get $b global.set $a global.set $b", a=first, b=second)
     values = [str(state.counters[id_]) for id_ in pair]
     return Fault(
         "", f"counters {pair[0]} and {pair[1]}", Expected("counter", f"counter {pair[0]}", "", *values), sealed.at_finish(text)
@@ -104,7 +104,7 @@ def _branch_fault(name: str) -> Plant:
         id_, observed = sealed.layout.branches[at], artifact.rows[row]
         index = (sealed.instrumentation.brvals if name == "brval" else sealed.instrumentation.brcnts)[id_]
         value = (observed.brvals if name == "brval" else observed.brcnts)[at]
-        text = edit.instructions("global.get $g i32.const 1 i32.xor global.set $g", g=index)
+        text = module_edit.instructions("global.get $g i32.const 1 i32.xor global.set $g", g=index)
         expected = Expected(name, f"{name} {id_}", observed.name, str(value), str(value ^ 1))
         return Fault("", f"{name} {id_} in row {observed.name}", expected, sealed.after_row(row, text))
 
@@ -120,7 +120,7 @@ def trace_record(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget,
     row = chance.choice(rows)
     record = chance.randrange(len(artifact.rows[row].trace) // 4)
     text = "i32.const $a i32.const $a i32.load8_u $m i32.const 1 i32.xor i32.store8 $m"
-    inserted = edit.instructions(text, a=16 + 4 * record + 2, m=sealed.instrumentation.trace)
+    inserted = module_edit.instructions(text, a=16 + 4 * record + 2, m=sealed.instrumentation.trace)
     name = artifact.rows[row].name
     expected = Expected("trace", f"trace record {record}", name)
     return Fault("", f"trace record {record} of row {name}", expected, sealed.after_row(row, inserted))
@@ -136,7 +136,7 @@ def _flip(value: Value, mask: int) -> bytes:
     if value.type == "v128":
         return b"\xfd\x0c" + mask.to_bytes(16, "little") + b"\xfd\x51"  # v128.const, v128.xor
     width = _WIDTHS[value.type]
-    return edit.instructions(_FLIPS[value.type].format(mask - (mask >> width - 1 << width)))
+    return module_edit.instructions(_FLIPS[value.type].format(mask - (mask >> width - 1 << width)))
 
 
 def _holds_nan(value: Value) -> bool:
@@ -185,7 +185,9 @@ def exported_global(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarg
     value = state.globals[name]
     mask = 1 << chance.randrange(_WIDTHS[value.type])
     index = indices[name]
-    text = edit.instructions("global.get $g", g=index) + _flip(value, mask) + edit.instructions("global.set $g", g=index)
+    text = (
+        module_edit.instructions("global.get $g", g=index) + _flip(value, mask) + module_edit.instructions("global.set $g", g=index)
+    )
     expected = Expected("global", f"global {visible(name)}", "", str(value), str(Value(value.type, value.bits ^ mask)))
     return Fault("", f"global {name}, mask {mask:#x}", expected, sealed.at_finish(text))
 
@@ -207,7 +209,7 @@ def memory_byte(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, 
     address, bit = chance.randrange(pages * lo.PAGE), 1 << chance.randrange(8)
     pointer = "i64" if memory.is64 else "i32"
     text = f"{pointer}.const $a {pointer}.const $a i32.load8_u $m i32.const $b i32.xor i32.store8 $m"
-    inserted = edit.instructions(text, a=address, m=memory.index, b=bit)
+    inserted = module_edit.instructions(text, a=address, m=memory.index, b=bit)
     item = f"memory {memory.index} at {address:#x}"
     return Fault("", item, Expected("memory", item), DecodedCapsule(artifact).at_finish(inserted))
 
@@ -220,7 +222,7 @@ def two_top_bits(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget,
     start, places = chance.randrange(pages) * lo.PAGE, sorted(chance.sample(range(0, lo.PAGE, 8), 2))
     pointer = "i64" if memory.is64 else "i32"
     text = f"{pointer}.const $a {pointer}.const $a i64.load $m i64.const {-_TOP} i64.xor i64.store $m"
-    inserted = b"".join(edit.instructions(text, a=start + at, m=memory.index) for at in places)
+    inserted = b"".join(module_edit.instructions(text, a=start + at, m=memory.index) for at in places)
     item = f"memory {memory.index} at {start + places[0] + 7:#x}"
     change = DecodedCapsule(artifact).at_finish(inserted)
     return Fault("", f"{item} and {start + places[1] + 7:#x}", Expected("memory", item), change)
@@ -235,7 +237,7 @@ def memory_size(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, 
     maximum = sealed.module.all_memories[memory.index].limits.maximum
     if maximum is not None and pages >= maximum:
         return None
-    inserted = edit.instructions(f"{'i64' if memory.is64 else 'i32'}.const 1 memory.grow $m drop", m=memory.index)
+    inserted = module_edit.instructions(f"{'i64' if memory.is64 else 'i32'}.const 1 memory.grow $m drop", m=memory.index)
     expected = Expected("memory size", f"memory {memory.index}", "", f"{pages} pages", f"{pages + 1} pages")
     return Fault("", f"memory {memory.index}", expected, sealed.at_finish(inserted))
 
@@ -271,11 +273,13 @@ def output_byte(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, 
         "local.get 1 i32.load $m offset=4 if local.get 1 i32.load $m local.get 1 i32.load $m i32.load8_u $m i32.const 1 i32.xor "
         "i32.store8 $m end"
     )
-    inserted = edit.instructions(text, m=0)
+    inserted = module_edit.instructions(text, m=0)
 
     def change(wasm: bytes) -> bytes:
         module = read(wasm)
-        return edit.rewrite(module, wasm, {stub.index: edit.prepend(edit.body(module, wasm, stub.index), inserted)})
+        return module_edit.rewrite(
+            module, wasm, {stub.index: module_edit.prepend(module_edit.body(module, wasm, stub.index), inserted)}
+        )
 
     return Fault("", f"output of row {row.name}", Expected("output", "std", row.name), change)
 
@@ -295,7 +299,7 @@ def stub_call(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ..
     stub, row = chance.choice(stubs), chance.choice(artifact.returned)
     type_ = sealed.module.function_type(stub.index)
     arguments = b"".join(zero(each) or b"" for each in type_.params)
-    inserted = arguments + edit.call(stub.index) + b"\x1a" * len(type_.results)
+    inserted = arguments + module_edit.call(stub.index) + b"\x1a" * len(type_.results)
     item, name = f"calls of {visible(stub.module)} {visible(stub.name)}", artifact.rows[row].name
     return Fault("", f"{item} in row {name}", Expected("stub calls", item, name), sealed.after_row(row, inserted))
 
@@ -307,7 +311,7 @@ def trap_for_return(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarg
     sealed, row, kind = DecodedCapsule(artifact), chance.choice(artifact.returned), chance.choice(sorted(TRAPS))
     name = artifact.rows[row].name
     expected = Expected("outcome", "outcome", name, "returned", f"trapped: {kind}")
-    return Fault("", f"{kind} in row {name}", expected, sealed.after_row(row, edit.instructions(TRAPS[kind], m=sealed.rec)))
+    return Fault("", f"{kind} in row {name}", expected, sealed.after_row(row, module_edit.instructions(TRAPS[kind], m=sealed.rec)))
 
 
 def _trapped(artifact: FaultTarget) -> tuple[int, RowRecord, Trapped] | None:
@@ -339,7 +343,7 @@ def other_trap_kind(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarg
         return None
     at, row, outcome = chosen
     sealed, kind = DecodedCapsule(artifact), other_trap(outcome.kind, chance)
-    change = sealed.replace_row(at, edit.instructions(TRAPS[kind], m=sealed.rec))
+    change = sealed.replace_row(at, module_edit.instructions(TRAPS[kind], m=sealed.rec))
     expected = Expected("outcome", "outcome", row.name, sentence(outcome), f"trapped: {kind}")
     return Fault("", f"{kind} in row {row.name}", expected, change) if change else None
 

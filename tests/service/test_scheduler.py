@@ -16,7 +16,7 @@ from unittest.mock import Mock
 import msgspec
 import pytest
 
-from diffcheck.service import builds, clock, notifications
+from diffcheck.service import build_folder, notifications, scheduler
 from diffcheck.service.content_store import StorageFullError
 from diffcheck.service.data_folder import DataFolder
 from diffcheck.service.settings import BuildSettings, ScheduleEntry, ServiceSettings, Webhook
@@ -50,9 +50,9 @@ def jobs(data):
 def step(monkeypatch):
     """Does what is due at so many seconds after a midnight."""
 
-    def doing(made_clock, seconds):
+    def doing(made_scheduler, seconds):
         monkeypatch.setattr(time, "time", lambda: 1_800_000_000.0 // 86_400 * 86_400 + seconds)
-        made_clock.step()
+        made_scheduler.step()
 
     return doing
 
@@ -61,7 +61,7 @@ def test_an_entry_is_run_when_it_is_due_and_missed_times_once(made, step):
     data = made(
         schedule=(ScheduleEntry("hourly", corpus="corpus", every_minutes=60), ScheduleEntry("nightly", "sweep", at="02:00"))
     )
-    due = clock.Clock(data)
+    due = scheduler.Scheduler(data)
     step(due, 60)
     assert jobs(data) == []
     step(due, HOUR)
@@ -75,7 +75,7 @@ def test_an_entry_is_run_when_it_is_due_and_missed_times_once(made, step):
 def test_an_entry_without_its_engine_waits_for_it_and_holds_up_no_other(made, step, tmp_path, caplog):
     (tmp_path / "builds").mkdir()
     entries = (ScheduleEntry("newest", "sweep", "latest", every_minutes=60), ScheduleEntry("other", "sweep", every_minutes=60))
-    due = clock.Clock(data := made(builds=BuildSettings(str(tmp_path / "builds"), "kilnd"), schedule=entries))
+    due = scheduler.Scheduler(data := made(builds=BuildSettings(str(tmp_path / "builds"), "kilnd"), schedule=entries))
     for seconds in (60, HOUR, HOUR + 2, HOUR + 4):
         step(due, seconds)
     assert [title for _, title, _ in jobs(data)] == ["other: sweep auto"]
@@ -89,11 +89,11 @@ def test_an_entry_without_its_engine_waits_for_it_and_holds_up_no_other(made, st
     assert [title for _, title, _ in jobs(data)][1:] == ["newest: sweep build:1"]
 
 
-def test_a_defect_in_a_step_does_not_stop_the_clock(made, step, monkeypatch, caplog):
+def test_a_defect_in_a_step_does_not_stop_the_scheduler(made, step, monkeypatch, caplog):
     data = made()
-    monkeypatch.setattr(builds, "watch", Mock(side_effect=KeyError("no such key")))
+    monkeypatch.setattr(build_folder, "watch", Mock(side_effect=KeyError("no such key")))
     monkeypatch.setattr(data.store, "evict", evict := Mock())
-    step(clock.Clock(data), 0)
+    step(scheduler.Scheduler(data), 0)
     assert evict.called
     assert "no such key" in caplog.text
 
@@ -114,23 +114,23 @@ def test_a_build_is_taken_when_it_is_complete_and_checked(made, tmp_path):
     seen = set()
     program = folder / "engine-1"
     program.write_text("#!/bin/sh\nexit 1\n")
-    builds.watch(data, seen)
+    build_folder.watch(data, seen)
     assert jobs(data) == []
     program.chmod(0o755)
     (folder / "engine-1.json").write_text(json.dumps({"version": "1", "commit": "abc"}))
-    builds.watch(data, seen)
-    builds.watch(data, seen)
+    build_folder.watch(data, seen)
+    build_folder.watch(data, seen)
     assert [kind for kind, *_ in jobs(data)] == ["check"]
     program.unlink()  # CI cleans its folder
     with data.database.writing() as connection:
         connection.execute("UPDATE builds SET state = 'accepted'")
-    builds.watch(data, seen)
+    build_folder.watch(data, seen)
     assert [kind for kind, *_ in jobs(data)] == ["check", "run"]
     drop_build(folder, "engine-2", json.dumps({"version": "2"}))
-    builds.watch(data, seen)
+    build_folder.watch(data, seen)
     with data.database.writing() as connection:
         connection.execute("UPDATE builds SET state = 'accepted'")
-    builds.watch(data, seen)
+    build_folder.watch(data, seen)
     assert jobs(data)[-1][:2] == ("gate", "gate corpus with build:2 against build:1")
 
 
@@ -142,12 +142,12 @@ def test_a_build_waits_for_room_on_the_disk_and_is_read_once(made, tmp_path, mon
     with monkeypatch.context() as full:
         full.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
         with pytest.raises(StorageFullError):
-            builds.watch(data, seen)
+            build_folder.watch(data, seen)
     assert jobs(data) == []
-    builds.watch(data, seen)
+    build_folder.watch(data, seen)
     assert [kind for kind, *_ in jobs(data)] == ["check"]
     monkeypatch.setattr(data.store, "add_file", Mock(side_effect=AssertionError("it was read again")))
-    builds.watch(data, seen)
+    build_folder.watch(data, seen)
 
 
 @pytest.mark.parametrize("about", ['{"version": 1}', "{", '{"commit": "x"}'])
@@ -155,7 +155,7 @@ def test_a_build_with_a_bad_description_is_refused_with_the_reason(made, tmp_pat
     folder = tmp_path / "builds"
     data = made(builds=BuildSettings(str(folder), "kilnd"))
     drop_build(folder, "engine", about)
-    builds.watch(data, set())
+    build_folder.watch(data, set())
     with data.database.reading() as connection:
         (row,) = connection.execute("SELECT state, reason FROM builds").fetchall()
     assert row["state"] == "refused"

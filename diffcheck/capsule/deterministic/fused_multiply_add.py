@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from diffcheck.capsule.helpers import Helper
+from diffcheck.capsule.helper_functions import Helper
 
 
 def _fma32() -> Helper:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from diffcheck.capsule import layout as lo
-from diffcheck.capsule.calls import GATHERED
 from diffcheck.capsule.decode import Image, rows
+from diffcheck.capsule.import_calls import GATHERED
 from diffcheck.capsule.recorder import digest as d
 from diffcheck.capsule.stubs import INPUTS, TABLES
 from diffcheck.observation import Threw
