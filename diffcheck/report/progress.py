@@ -84,18 +84,18 @@ class Display:
 
     def _finished(self, report: CaseReport) -> None:
         width = len(str(self._total))
-        line = Text.assemble(
+        begin = Text.assemble(
             (f"[{self._done:>{width}}/{self._total}] ", terminal_text.QUIET),
             terminal_text.verdict(report.verdict, _VERDICT_WIDTH),
             " ",
-            terminal_text.safe(report.case),
-            (f"  {duration(report.elapsed_ns / 1e9)}", terminal_text.QUIET),
         )
+        case, end = terminal_text.safe(report.case), Text(f"  {duration(report.elapsed_ns / 1e9)}", terminal_text.QUIET)
         if self._plain:
-            self._console.print(line, soft_wrap=True)
+            self._console.print(Text.assemble(begin, case, end), soft_wrap=True)
             return
         if report.verdict not in ("agree", "skipped") and self._progress is not None:
-            self._progress.console.print(line, overflow="ellipsis", no_wrap=True)
+            case.truncate(max(8, self._console.width - begin.cell_len - end.cell_len), overflow="ellipsis")
+            self._progress.console.print(Text.assemble(begin, case, end), overflow="ellipsis", no_wrap=True)
         self._update()
 
     def _update(self) -> None:
