@@ -50,7 +50,7 @@ class Measured(msgspec.Struct, frozen=True):
 
 
 def measure(folder: Path, subject: str, kilnd: str, largest: int, times: int) -> list[Measured]:
-    """Each case in ``folder``, the least that it took of so many times."""
+    """Each case in ``folder``, the least that it took in several runs."""
     options = {"kilnd": kilnd} if subject == "kilnd" else {}
     request = choose(Request((str(folder),), subject=subject, mode="capsule", options=options)).request
     decoder = msgspec.msgpack.Decoder(w.PrepareRequest)

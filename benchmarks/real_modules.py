@@ -66,7 +66,7 @@ BY_HAND = "\n## What differs"
 PAGE = """\
 # Modules of real packages
 
-Made on {today} by `benchmarks/real_modules.py` with kilnd {version}, default limits (4 GB an execution), rows by `--auto-rows`. Times are
+Made on {today} by `benchmarks/real_modules.py` with kilnd {version}, default limits (4 GB per execution), rows by `--auto-rows`. Times are
 kilnd's CPU time over all executions; the load check gives it the functions that are not in the slice, the first night only.
 
 {summary}

@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from diffcheck.config.version import __version__ as __version__
+    from diffcheck.errors import AdapterError as AdapterError
     from diffcheck.errors import ArtifactError as ArtifactError
     from diffcheck.errors import CaseError as CaseError
     from diffcheck.errors import ConfigError as ConfigError
     from diffcheck.errors import DiffcheckError as DiffcheckError
     from diffcheck.errors import EngineMissingError as EngineMissingError
     from diffcheck.errors import EngineUnusableError as EngineUnusableError
+    from diffcheck.errors import ManifestError as ManifestError
     from diffcheck.errors import NothingToDoError as NothingToDoError
     from diffcheck.errors import ReportError as ReportError
     from diffcheck.errors import RunFailedError as RunFailedError
@@ -21,8 +23,8 @@ if TYPE_CHECKING:
     from diffcheck.verdict import Report as Report
 
 _EXCEPTIONS = (
-    "ArtifactError", "CaseError", "ConfigError", "DiffcheckError", "EngineMissingError", "EngineUnusableError",
-    "NothingToDoError", "ReportError", "RunFailedError",
+    "AdapterError", "ArtifactError", "CaseError", "ConfigError", "DiffcheckError", "EngineMissingError", "EngineUnusableError",
+    "ManifestError", "NothingToDoError", "ReportError", "RunFailedError",
 )  # fmt: skip
 _MODULES = {
     "run": "report.run_report",

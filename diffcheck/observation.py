@@ -173,7 +173,10 @@ def trap_of(outcome: Outcome) -> Outcome:
 
 
 def loaded(outcome: Outcome) -> bool | None:
-    """Whether the engine loaded (decoded and validated) the module; None if the outcome does not show it."""
+    """Whether the engine loaded (decoded and validated) the module; None if the outcome does not show it.
+
+    See "The adapter classifies a refusal" in docs/design.md.
+    """
     match outcome:
         case Returned() | Exited() | Threw() | LeftSlice() | Trapped():
             return True

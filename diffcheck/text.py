@@ -63,12 +63,16 @@ def printed_end(text: str, limit: int = 400) -> str:
 
 
 def file_name(name: str) -> str:
-    """A name as that of a file or a folder."""
+    """A safe file name: escaped (``visible``), slashes and backslashes replaced by ``_``, no leading or trailing dots; ``case`` if
+    nothing is left.
+    """
     return visible(name).replace("/", "_").replace("\\", "_").strip(".") or "case"
 
 
 def unescaped_name(shown: str, names: Iterable[str]) -> str:
-    """The name whose escaped form is ``shown``; ``shown`` itself if there is none."""
+    """The original of an escaped name: ``shown`` if it is one of ``names``, else the first whose escaped form is ``shown``, else
+    ``shown``.
+    """
     known = list(names)
     return shown if shown in known else next((name for name in known if visible(name) == shown), shown)
 

@@ -74,7 +74,7 @@ SCRIPT = "the script"
 class Opinion(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a judge gives where oracle and subject differ: the ``oracle``'s value, the ``subject``'s, or another ``value``.
 
-    Empty ``gives`` means that it cannot say, with the reason in ``why``. Judges with the same ``engine`` are one voice.
+    Empty ``gives`` means that it cannot say, with the reason in ``why``. Judges with the same ``engine`` count as one.
     """
 
     judge: str
@@ -200,17 +200,20 @@ class Agreement(msgspec.Struct, frozen=True):
 
 
 class SideReport(msgspec.Struct, frozen=True):
-    """One engine's part of a pass."""
+    """One engine's result in a pass."""
 
     outcome: Outcome
     words: str
+    """The outcome as a sentence."""
     cost: Cost = Cost()
     digest: str = ""
+    """The digest of the stream in hex; in the capsule pass only."""
     log: str = ""
+    """The end of the engine's output."""
 
 
 def side(execution: Execution) -> SideReport:
-    """One engine's part of a pass with a single execution."""
+    """One engine's result in a pass with a single execution."""
     cost = execution.cost if execution.cost.executions else Cost()
     return SideReport(execution.outcome, sentence(execution.outcome), cost, log=execution.log)
 
@@ -389,35 +392,48 @@ class SelftestResult(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """A run, as stored in ``reports/report.json``. ``division`` identifies the division among shards, empty without shards. The run
-    has every existing case under ``places`` (ids of folders and cases) that no option left out. ``root`` is the folder that ids
-    are relative to, an absolute path; reports of earlier versions have none. ``error`` is what interrupted the run, unless it was
-    a signal or the first failing case (``failed_fast``). ``planned`` is the number of cases of the whole run, 0 if not known.
-    """
+    """A run, as stored in ``reports/report.json``."""
 
     schema: Literal["diffcheck-report-v1"]
     tool: Tool
     subject: Identity
     oracle: Identity
     started: str
+    """The start in UTC, ISO 8601 to the second."""
     elapsed_ns: int
+    """The wall-clock time of the run."""
     notice: str
+    """What a run with these two engines cannot show; empty for nothing."""
     options: dict[str, str]
+    """The options of the command by name, as text."""
     totals: dict[str, int]
+    """The number of cases by verdict, and of vacuous and unexpected cases."""
     engine_findings: tuple[EngineFinding, ...]
+    """Engine issues that the probes found, independent of cases."""
     cases: tuple[CaseReport, ...]
     interrupted: bool = False
+    """The run ended before its last case."""
     baseline: BaselineReport | None = None
     division: str = ""
+    """Identifies the division among shards; empty without shards."""
     causes: tuple[Cause, ...] = ()
+    """The instructions that go wrong, as far as they are known."""
     places: tuple[str, ...] = ("",)
+    """Ids of folders and cases: the run has every existing case under them that no option left out."""
     root: str = ""
+    """The folder that ids are relative to, an absolute path; reports of earlier versions have none."""
     error: str = ""
+    """What interrupted the run, unless it was a signal or the first failing case."""
     planned: int = 0
+    """The number of cases of the whole run, 0 if not known."""
     failed_fast: bool = False
+    """The first failing case ended the run."""
     judges: tuple[Identity, ...] = ()
+    """The engines of ``--judge``."""
     map: MapShare | None = None
+    """What the last sweep of the same build checked; None without one."""
     selftest: SelftestResult | None = None
+    """The last selftest of the same sources; None without one."""
 
     def _repr_html_(self) -> str:
         """The report for a notebook: the totals, and a row for each unexpected case."""

@@ -18,7 +18,8 @@ SUBJECT = "wasmtime-pulley"
 
 
 def test_every_public_name_is_listed_and_imported_on_first_use():
-    for name in ("run", "load_report", "snapshot", "Report", "DiffcheckError", "EngineMissingError", "RunFailedError"):
+    errors = ("DiffcheckError", "EngineMissingError", "RunFailedError", "AdapterError", "ManifestError")
+    for name in ("run", "load_report", "snapshot", "Report", *errors):
         assert name in dir(diffcheck)
         assert getattr(diffcheck, name).__name__ == name
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):

@@ -1,1 +1,1 @@
-"""One module an engine; each is found by its entry point in the group ``diffcheck.backends``, like anyone's."""
+"""Adapters for engines; each is found by its entry point in the group ``diffcheck.backends``, like anyone's."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Harness(CommandBackend):
-    """The engine of a shell command. Its cost is unknown, so kilnd's figures are used."""
+    """The engine of a shell command. Its cost is unknown; it is estimated from that of kilnd without huge pages."""
 
     capabilities = Capabilities(
         transport="words",
@@ -33,7 +33,7 @@ class Harness(CommandBackend):
         function_s=0.006,
         instructions_per_s=5e7,
         max_exports=256,
-        notes=("no state is reported at a trap", "cost and limits are unknown: kilnd's are assumed"),
+        notes=("no state is reported at a trap", "cost and limits are unknown: estimated from kilnd's"),
     )
 
     def __init__(self, command: command_line.UserCommand) -> None:

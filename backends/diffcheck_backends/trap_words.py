@@ -126,7 +126,10 @@ def wrapper_failure(text: str) -> HarnessFailed | None:
 
 
 def classify(text: str, status: int | None, signal: int | None, limits: RunLimits) -> Outcome | None:
-    """The outcome by the message of any known engine; None if it is in no table."""
+    """The outcome by the message of any known engine; None if it is in no table.
+
+    ``status`` is the exit code and ``signal`` the number of the signal, None if there is none; ``limits`` are for ``OutOfMemory``.
+    """
     outcome = kiln_words.classify(text, status, signal, limits)
     if outcome is not None:
         return outcome

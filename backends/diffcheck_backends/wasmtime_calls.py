@@ -213,7 +213,7 @@ def _in_instance(instance: _Instance, calls: tuple[ExportCall, ...]) -> list[Cal
 
 
 def main() -> int:
-    """Answer until the stream ends."""
+    """Serve requests from stdin until it is closed."""
     reader, writer = claim_channel()
     decode = msgspec.msgpack.Decoder(CallRequest).decode
     encode = msgspec.msgpack.Encoder().encode

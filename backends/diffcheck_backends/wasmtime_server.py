@@ -14,7 +14,7 @@ from diffcheck_backends.wasmtime_wire import Request
 
 
 def main() -> int:
-    """Answer until the stream ends."""
+    """Serve requests from stdin until it is closed."""
     reader, writer = claim_channel()
     # Only now, since this takes most of the start and the first message arrives meanwhile.
     from diffcheck_backends.wasmtime_machine import Machine  # noqa: PLC0415 - as above

@@ -52,14 +52,14 @@ class RunRequest(msgspec.Struct, frozen=True, tag="run"):
 
 
 class Validate(msgspec.Struct, frozen=True, tag="validate"):
-    """Validate a module."""
+    """Request: is ``wasm`` valid under ``variant``? Answered by ``ValidationResult``."""
 
     variant: Variant
     wasm: bytes
 
 
 class Assemble(msgspec.Struct, frozen=True, tag="assemble"):
-    """Assemble WebAssembly text."""
+    """Request: the binary of WebAssembly text."""
 
     text: bytes
 

@@ -35,35 +35,37 @@ HARNESS_ENTRIES = ("_start", "run", "0", "1", "main")
 
 
 class Capabilities(msgspec.Struct, frozen=True):
-    """The capabilities of an engine, its costs and limits.
-
-    ``transport`` is how the stream is carried out of a capsule; ``state_at_trap`` whether that works after a trap; ``direct``
-    whether the engine can run an unmodified artifact. ``exceptions`` is whether capsules may unwind an exit by an exception, ``gc``
-    whether they may use GC instructions that the artifact does not; None if the adapter does not know: then known-answer tests
-    decide.
-
-    ``base_bytes``, ``function_bytes``, ``code_bytes`` (for each byte of code), ``vector_bytes`` (for each instruction with a vector
-    as immediate: ``br_table``, ``try_table``, ``select`` with types) and ``segment_bytes`` (for each active element segment)
-    estimate the resident size for admitting runs and for slicing; ``startup_s`` and ``function_s`` the time before the first
-    instruction, ``instructions_per_s`` the speed after it (measured on the date in the adapter). ``max_exports`` is None if no
-    limit is known. ``notes`` are known limits as text.
-    """
+    """The capabilities of an engine, its costs (measured on the date in the adapter) and its limits."""
 
     transport: Transport
+    """How the stream is carried out of a capsule."""
     state_at_trap: bool = False
+    """Whether the transport works after a trap."""
     direct: bool = True
+    """Whether the engine can run an unmodified artifact."""
     exceptions: bool | None = True
+    """Whether capsules may unwind an exit by an exception; None if not known: then known-answer tests decide."""
     gc: bool | None = True
+    """Whether capsules may use GC instructions that the artifact does not; None as for ``exceptions``."""
     base_bytes: int = 64 << 20
+    """This and the next four estimate the resident size, for admitting runs and for slicing."""
     function_bytes: int = 0
     code_bytes: int = 0
+    """For each byte of code."""
     vector_bytes: int = 0
+    """For each instruction with a vector as immediate: ``br_table``, ``try_table``, ``select`` with types."""
     segment_bytes: int = 0
+    """For each active element segment."""
     startup_s: float = 0.05
+    """The time before the first instruction, apart from that for functions."""
     function_s: float = 0.0
+    """The time before the first instruction for each function."""
     instructions_per_s: float = 5e7
+    """The speed after the first instruction."""
     max_exports: int | None = None
+    """None if no limit is known."""
     notes: tuple[str, ...] = ()
+    """Known limits as text."""
 
     def __post_init__(self) -> None:
         """Raise ``ValueError`` for a transport that does not exist, or a value of a wrong type."""

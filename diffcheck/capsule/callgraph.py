@@ -75,7 +75,10 @@ class CallGraph:
         self.callers = callers
 
     def nearest(self, begin: Iterable[int], step: Callable[[int], Iterable[int]], has: Callable[[int], bool]) -> set[int]:
-        """Walk along ``step`` from ``begin`` and return the first functions with ``has`` on each path."""
+        """Walk along ``step`` from ``begin`` and return the first functions with ``has`` on each path.
+
+        All are funcidx; each function is visited once.
+        """
         nearest: set[int] = set()
         visited, todo = set(begin), list(begin)
         while todo:

@@ -1,6 +1,6 @@
 """A module with a dispatcher: one function that calls any of some functions, with arguments that the run's parameters give.
 
-A capsule whose rows all call the dispatcher runs any sequence of calls and is compiled once. Each row reads a *call* behind that
+A capsule whose rows all call the dispatcher runs any sequence of calls and is compiled once. Each row reads a *call* after that
 of the row before it: the function's position as u32, then its arguments, each as wide as its type. The calls begin at the view of
 the recorder memory, which the recorder writes only when the rows are over.
 """
@@ -74,7 +74,7 @@ def _case(function: int, type_: FuncType, cursor: int, rec: int) -> bytes:
 
 
 def _advance(cursor: int, size: int) -> bytes:
-    """Return code that moves the cursor behind a call."""
+    """Return code that moves the cursor past a call."""
     return b"\x20\x00\x41" + s(size) + b"\x6a\x24" + u(cursor)
 
 

@@ -2,7 +2,7 @@
 
 Before each row, witness's row state and trace are reset exactly as by witness itself. A row that does not return ends the pass. If
 the program can exit or throw, all rows are in one ``try_table`` with a clause for each tag, since an engine may need as much memory
-for each ``try_table`` as for a function (kilnd 0.4.4: 8 MB). The handlers stand after the rows.
+for each ``try_table`` as for a function (kilnd 0.4.4: 8 MB). The handlers are after the rows.
 """
 
 from __future__ import annotations

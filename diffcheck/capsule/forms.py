@@ -1,4 +1,4 @@
-"""Capsules and their forms."""
+"""The variants of a capsule (``Form``), a built capsule with the builders of its other forms, and the protocol of extensions."""
 
 from __future__ import annotations
 
@@ -84,5 +84,8 @@ class Extension(Protocol):
         ...
 
     def carry(self, slots: range, rec: int) -> bytes:
-        """Return instructions that copy header and view to the slot globals, in place of ``recorder.carry_words``."""
+        """Return instructions that copy header and view to the slot globals, in place of ``recorder.carry_words``.
+
+        ``slots`` are their globalidx, ``rec`` is the memidx of the recorder memory.
+        """
         ...

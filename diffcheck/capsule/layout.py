@@ -280,7 +280,7 @@ class Layout(msgspec.Struct, frozen=True, dict=True):
         return self.n_init + max(0, last - first)
 
     def heap_offset(self, first: int, last: int) -> int:
-        """Offset of the heap in the stream of a pass over rows [first, last)."""
+        """Offset of the heap, in bytes from the start of the stream, in a pass over rows [first, last)."""
         return self.records(first, last) * self.record_size + self.final_size
 
 

@@ -82,7 +82,10 @@ class _Builder:
 
 
 def lay_out(n_stubs: int, args: Sequence[str], env: Mapping[str, str], stdin: bytes, *, output: bool) -> MemoryMap:
-    """Lay out a case's arguments, environment and stdin; ``CaseError`` if it exceeds the limit of 16 MiB."""
+    """Lay out a case's arguments, environment and stdin; ``CaseError`` if it exceeds the limit of 16 MiB.
+
+    ``output`` is whether stdout and stderr are captured, ``OUTPUT_CAP`` bytes each.
+    """
     if len(stdin) + sum(map(len, args)) + sum(len(key) + len(value) for key, value in env.items()) > _STATIC_CAP:
         raise CaseError("stdin, arguments and environment are larger than 16 MiB", hint="give the case less input")
     builder = _Builder()

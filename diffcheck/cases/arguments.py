@@ -54,7 +54,7 @@ Arguments = tuple[Value, ...]
 
 class Addresses(msgspec.Struct, frozen=True):
     """What pointers may point to: ``buffer`` is the address of ``BUFFER_BYTES`` zeros, ``text`` of a readable text that a NUL ends,
-    ``counted`` of a 32-bit length with as many bytes behind it, each in the first memory; None where there is none. ``blocks`` are
+    ``counted`` of a 32-bit length with as many bytes after it, each in the first memory; None where there is none. ``blocks`` are
     small blocks from the allocator, for functions that free what they take.
     """
 
@@ -88,7 +88,7 @@ def _boundaries(types: Sequence[str]) -> Iterator[Arguments]:
 def pointers(type_: FuncType, addresses: Addresses, handle: int | None = None) -> list[Arguments]:
     """Combinations of pointers, lengths and small numbers for a function with i32 parameters, the most likely first.
 
-    ``handle`` is an object for the first parameter, or the second behind a place for the result.
+    ``handle`` is an object for the first parameter, or the second after a place for the result.
     """
     types = [str(each) for each in type_.params]
     count = types.count("i32")

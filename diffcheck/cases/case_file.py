@@ -227,7 +227,7 @@ def _read_modules(case_file: str, names: tuple[str, ...]) -> tuple[LinkedModule,
     """The modules of ``link``, each of which may import from earlier ones by the names of their files without suffix."""
     stems = [os.path.basename(name).removesuffix(".wasm") for name in names]  # noqa: PTH119 - as in _beside
     if len(set(stems)) < len(stems):
-        raise CaseError("link has two files of one name")
+        raise CaseError("link names two files with the same name")
     paths = [_beside(case_file, "link", name) for name in names]
     data = [read_regular(path, ARTIFACT_CAP, f"link {visible(repr(path))}", CaseError) for path in paths]
     return tuple(LinkedModule(each, stems[at], {stems[to]: to for to in range(at)}, deferred=True) for at, each in enumerate(data))

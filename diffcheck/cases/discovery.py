@@ -59,7 +59,7 @@ class Case(msgspec.Struct, frozen=True):
     """An artifact with its rows and environment, ready to be sent to a worker: paths and settings without file contents.
 
     ``rows`` are those of the case file, empty for the default rules; ``manifest`` and ``case_file`` are "" if missing. ``notes``
-    are on ignored files. ``module`` is the artifact if it stands in a script, ``link`` as in ``CaseSettings``.
+    are on ignored files. ``module`` is the artifact if it is in a script, ``link`` as in ``CaseSettings``.
     """
 
     id: str
@@ -321,11 +321,11 @@ def _script(path: str, place: str, root: str, notes: list[str], *, named: bool =
     }  # fmt: skip
     if not one and any(untested.values()):
         what = ", ".join(f"{plural(count, 'assertion')} of {topic}" for topic, count in untested.items() if count)
-        notes.append(f"{visible(path)}: not tests of an engine: {what}")
+        notes.append(f"{visible(path)}: skipped, not tests of an engine: {what}")
     if not one and found.other_reasons:
         names = listed([each or "''" for each in dict.fromkeys(found.other_reasons)], _MOST_NAMED)
-        count = plural(len(found.other_reasons), "assertion")
-        notes.append(f"{visible(path)}: {count} of any trap: no kind of trap is called {names}")
+        count = plural(len(found.other_reasons), "assertion accepts", "assertions accept")
+        notes.append(f"{visible(path)}: {count} any trap: unknown trap reason {names}")
     lines = [one] if one else found.modules
     return [Item(_joined(place, f"{name}:{line}"), f"{script}:{line}", "", root) for line in lines]
 

@@ -71,7 +71,7 @@ class LinkedModule(msgspec.Struct, frozen=True):
 
 
 def link(modules: Sequence[LinkedModule], *, at_start: bool = False) -> bytes:
-    """Merge modules, in the order of their instantiation; ``ArtifactError`` if one is malformed or two exports have one name.
+    """Merge modules, in the order of their instantiation; ``ArtifactError`` if one is malformed or two export the same name.
 
     With ``at_start`` the start function instantiates all deferred modules. At most one other module may have active segments or a
     start function.
@@ -79,7 +79,7 @@ def link(modules: Sequence[LinkedModule], *, at_start: bool = False) -> bytes:
     try:
         return _Linker(modules).write(at_start=at_start)
     except (KeyError, IndexError) as error:
-        raise ArtifactError(f"a module to be linked has no item {error}") from error
+        raise ArtifactError(f"the modules cannot be linked: there is no item {error}") from error
 
 
 class _Part:
@@ -254,7 +254,7 @@ class _Linker:
             found += ((part.given.name(each.name), (each.kind, part.maps[each.kind][each.index])) for each in part.module.exports)
         exports = dict(found)
         if len(exports) < len(found):
-            raise ArtifactError("two exports of linked modules have one name")
+            raise ArtifactError("two linked modules export the same name")
         return exports
 
     def _tags(self) -> Iterator[bytes]:

@@ -1,7 +1,7 @@
 """Functions that a program registers with its host by their index in a table, as embind does.
 
 An import is called with the address of a signature (``viid``), followed by a table index. Embind's own name of the import may be
-minified, so this is what a registration is recognised by. The argument behind the index is the invoker's first argument.
+minified, so this is what a registration is recognised by. The argument after the index is the invoker's first argument.
 """
 
 from __future__ import annotations

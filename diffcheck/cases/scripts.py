@@ -59,7 +59,7 @@ class ScriptModule(msgspec.Struct, frozen=True):
 
 
 class Script(msgspec.Struct, frozen=True):
-    """The modules of a script by name (the line, with a number if several stand in it), and how many assertions test no engine:
+    """The modules of a script by name (the line, with a number if it has several), and how many assertions test no engine:
     those on the text format, on linking, and on rules that WebAssembly 3.0 no longer has. ``other_reasons`` are the reasons of
     traps that are no kind of trap: these assertions expect any.
     """
@@ -89,7 +89,7 @@ def module(path: str) -> ScriptModule:
     if name not in modules:
         near = min(modules, key=lambda each: abs(float(each) - float(name)), default="")
         hint = f"the nearest is {visible(script)}:{near}" if near else "the script has no module"
-        raise ArtifactError(f"{visible(script)} has no module in line {name}", hint=hint)
+        raise ArtifactError(f"{visible(script)} has no module on line {name}", hint=hint)
     found = modules[name]
     return msgspec.structs.replace(found, wasm=link(found.parts), parts=()) if found.parts else found
 

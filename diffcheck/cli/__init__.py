@@ -1,1 +1,1 @@
-"""The command line: one file a command, each a thin door that parses, calls and renders."""
+"""The command line: one file per command, each of which only parses, calls and renders."""

@@ -48,7 +48,7 @@ def command(
     subject: str,
     **given: Any,  # noqa: ANN401 - the options of the table
 ) -> int:
-    """Find the first build with a fault: the cause must be that of the bad build, it is not enough that the case fails.
+    """Find the first build with a fault. A build is bad only if it shows the same cause, not if the case merely fails.
 
     Builds are the files of a folder, or revisions of the git repository in this folder. --subject may be a spec with {} for the
     program, such as 'harness:{} --jit'. Rerun to resume.
@@ -59,7 +59,7 @@ def command(
     if bisection.PLACE not in spec:
         raise ConfigError(
             f"--subject {visible(spec)} does not contain {bisection.PLACE}",
-            hint=f"write {bisection.PLACE} where the program stands",
+            hint=f"write {bisection.PLACE} where the program's path goes",
         )
     found, wanted = named(target, {**given, "no_cache": True, "jobs": 1})
     folder = Path(given["reports"]) / "bisect"

@@ -55,7 +55,7 @@ class LazyGroup(SuggestingGroup):
     _listed = False
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """As click does; ``--trust-config`` may stand anywhere before ``--``."""
+        """As click does; ``--trust-config`` may be anywhere before ``--``."""
         own = args[: args.index("--")] if "--" in args else args
         if TRUST in own:
             args = [TRUST, *(each for each in own if each != TRUST), *args[len(own) :]]
@@ -123,7 +123,8 @@ def _panels(group: Callable[..., None]) -> Callable[..., None]:
 def cli(ctx: click.Context, *, trust: bool) -> None:
     """Run WebAssembly artifacts under two engines and report where they disagree.
 
-    The subject is the engine under test, the oracle is wasmtime. Start with `diffcheck run corpus/`.
+    The subject is the engine under test, the oracle is the reference engine, by default wasmtime.
+    Start with `diffcheck run corpus/`.
     Options can also be set in diffcheck.toml (see `diffcheck config`) and by environment variables (docs/commands.md).
     """
     if ctx.meta[_HELP] or ctx.invoked_subcommand is None or ctx.invoked_subcommand == "schema":

@@ -116,6 +116,6 @@ def source(key: str) -> ParameterSource | None:
 
 
 def words(origin: ParameterSource | None) -> str:
-    """The source of an option's value in words."""
+    """The source of an option's value as text."""
     names = {"COMMANDLINE": "command line", "ENVIRONMENT": "environment", "DEFAULT_MAP": "file"}
     return names.get(origin.name, "default") if origin is not None else "default"

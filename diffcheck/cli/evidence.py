@@ -22,11 +22,11 @@ def command() -> None:
     """Check the evidence of a run: `diffcheck run --evidence FILE` writes it."""
 
 
-@command.command("verify", epilog="Exit codes: 0 it is the report's; 1 it is not; 2 a file cannot be read.")
+@command.command("verify", epilog="Exit codes: 0 the evidence matches the report; 1 it does not; 2 a file cannot be read.")
 @click.argument("file", metavar="EVIDENCE.json")
 @click.argument("report", metavar="REPORT.json")
 def verify(file: str, report: str) -> int:
-    """Check that evidence is that of a report, byte for byte, and name what contradicts it.
+    """Check that evidence matches a report, byte for byte, and name what contradicts it.
 
     REPORT.json is the report.json of a run, or its folder. The same version of diffcheck has to be installed.
     """

@@ -50,7 +50,7 @@ def command(artifact: Path, time_s: float, seed: int, reports: str, **given: Any
     )
     click.echo(f"counters  {len(before.counters):,} of {found.branches:,} not zero before, {len(after.counters):,} after")
     kept = len(found.cases) if found.noun == "input" else sum(len(each.rows) for each in found.cases)
-    endless = f"; {found.endless:,} did not end" if found.endless else ""
+    endless = f"; {found.endless:,} did not terminate" if found.endless else ""
     click.echo(f"tried     {plural(found.tried, found.noun)}{endless}")
     click.echo(f"found     {plural(kept, found.noun)}" if paths else "found     nothing more was reached, so no case was written")
     for path in paths:

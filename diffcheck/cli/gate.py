@@ -43,7 +43,7 @@ _SECONDS: Final = 60
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...", shell_complete=completion.paths)
 @click.option(
     "--against", default=None, metavar="BUILD", envvar="DIFFCHECK_AGAINST",
-    help="Another build: what it shows as well is known. Without it, what the baseline has is known.",
+    help="Reference build: divergences that it shows too are known. Default: the baseline decides.",
 )  # fmt: skip
 @click.option(
     "--budget", type=Number(1, 86_400, "seconds"), default=_SECONDS, show_default=True, envvar="DIFFCHECK_BUDGET",

@@ -43,7 +43,9 @@ def command(context: click.RichContext, folder: str, listen: str, config: str | 
         return EXIT_AGREE
     missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
-        raise ConfigError(f"the service needs {', '.join(missing)}", hint="install wasm-diffcheck[service]")
+        raise ConfigError(
+            f"the service needs {', '.join(missing)}", hint="install it with its extra `service`, see docs/service.md"
+        )
     data = _opened(folder, config)
     supervisor.serve(data, listen, str(Path(config).absolute()) if config else "")
     return EXIT_AGREE
@@ -58,7 +60,7 @@ def command(context: click.RichContext, folder: str, listen: str, config: str | 
 @click.option("--remove", is_flag=True, envvar="DIFFCHECK_REMOVE", help="Remove the token of that name.")
 @_DATA
 def token(name: str, scope: access.Scope, days: float, folder: str, *, remove: bool) -> int:
-    """Make a token and print it once, or remove one."""
+    """Create a token and print it once, or remove one."""
     data = _opened(folder, None)
     if remove:
         access.remove_token(data.database, name)
@@ -78,7 +80,7 @@ def backup(target: str, folder: str) -> int:
 
 @command.command("import")
 @click.argument("reports", metavar="DIR")
-@click.option("--suite", required=True, metavar="NAME", envvar="DIFFCHECK_SUITE", help="The corpus that the reports are of.")
+@click.option("--suite", required=True, metavar="NAME", envvar="DIFFCHECK_SUITE", help="Corpus that the reports belong to.")
 @_DATA
 def import_reports(reports: str, suite: str, folder: str) -> int:
     """Enter the report and the history of a reports folder DIR."""

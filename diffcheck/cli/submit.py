@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.option("--server", default="http://127.0.0.1:8484", show_default=True, metavar="URL", envvar="DIFFCHECK_SERVER",
               help="Address of the service.")  # fmt: skip
 @click.option(
-    "--token", default=None, metavar="TEXT", envvar="DIFFCHECK_TOKEN", help="Token of the service; better by the variable."
+    "--token", default=None, metavar="TEXT", envvar="DIFFCHECK_TOKEN", help="Service token; prefer the environment variable."
 )
 @click.option("--engine", default="", metavar="NAME", envvar="DIFFCHECK_ENGINE", show_default="the service's first",
               help="Engine under test, by its name at the service.")  # fmt: skip

@@ -62,7 +62,7 @@ class ExpectedResults:
         for row, text in self._of(rows):
             if not self._oracle.get(row.name, True):
                 words = _words(row)
-                detail = f"expected {text}: the engines agree on something else"
+                detail = f"expected {text}: both engines give the same other result"
                 self._findings.diverge("expectation", "expectation", words, words, row=row.name, shape="both", detail=detail)
 
     def instantiated(self, outcome: Outcome) -> None:
@@ -73,7 +73,7 @@ class ExpectedResults:
         if why := self.why_unchecked("", 0):
             self._findings.not_compared(f"the expected result of instantiation: {why}")
             return
-        words, detail = sentence(outcome), f"expected {self.instantiation}: the engines agree on something else"
+        words, detail = sentence(outcome), f"expected {self.instantiation}: both engines give the same other result"
         self._findings.diverge("expectation", "instantiation", words, words, shape="both", detail=detail)
 
     def conclude(self, findings: Findings) -> None:

@@ -26,7 +26,7 @@ _EVERY_FORM: Final = frozenset({"counter", "brval", "brcnt", "trace", "memory", 
 _ENDS: Final = frozenset({"outcome", "stream", "validity"})
 _BY_FORM: Final = ("exited", "threw", "trapped: uncaught")
 _OWN_WORDS: Final = re.compile(r"(hangs|refused[^:]*|crashed)\b.*", re.DOTALL)
-"""Outcomes with an engine's own words, or a time, behind them."""
+"""Outcomes that are followed by an engine's own words or a time."""
 
 
 def opinion(judge: Opinion, place: Divergence, own: CaseReport, mode: str, *, same_form: bool) -> Opinion:

@@ -59,7 +59,7 @@ def functions_not_compared(state: FinalState, findings: Findings) -> None:
     words = [word for elements in state.elements for word in elements]
     untyped = sum(1 for word in words if word == values.OPAQUE)
     if any(values.reference(Value("ref", word))[0] == values.FUNCTION for word in words):
-        findings.not_compared("which functions of one type are in tables: no code writes tables or takes functions by reference")
+        findings.not_compared("which of several functions of one type a table holds (no code writes tables or takes references)")
     if untyped:
         findings.not_compared(f"the types of {plural(untyped, 'more function')} in tables")
 

@@ -24,7 +24,7 @@ _KINDS = {0: "condition", 1: "row marker", 2: "outcome"}
 
 
 def compare(oracle: RowRecord, subject: RowRecord, layout: Layout, findings: Findings, *, state: bool = True) -> None:
-    """Compare one row of both engines.
+    """Record the differences of one row in ``findings``. Both rows must have been decoded with ``layout``.
 
     ``state`` is False if the record after the call cannot be compared (a trap that reports nothing, a stack that ended at
     different depths).

@@ -20,7 +20,10 @@ _PAGE = 65_536
 
 
 def compare(oracle: FinalState, subject: FinalState, layout: Layout, findings: Findings) -> list[tuple[int, int]]:
-    """Compare everything except the bytes of pages; returns (memory position, page) of differing digests, for ``compare_page``."""
+    """Compare everything except the bytes of pages.
+
+    Returns (position in ``layout.memories``, number of a page of 64 KiB) for each page whose digests differ, for ``compare_page``.
+    """
     counters(oracle.counters, subject.counters, findings)
     _globals(oracle, subject, findings)
     _sizes(oracle, subject, layout, findings)

@@ -40,7 +40,7 @@ def loads_invalid(divergence: Divergence) -> bool:
 
 
 def accepted(subject: Outcome) -> str:
-    """What an engine that loads a module did with it."""
+    """Text for a divergence's value: that the module was loaded, and the outcome after it if there was something to call."""
     nothing_to_call = isinstance(subject, Refused) and subject.stage == "entry"
     return ACCEPTS if nothing_to_call else f"{ACCEPTS} and {sentence(subject)}"
 

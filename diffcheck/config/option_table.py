@@ -77,7 +77,7 @@ OPTIONS: Final = (
     Option(
         "subject",
         "text",
-        "Engine: a backend, harness:COMMAND or wasi:COMMAND.",
+        "Engine tested: NAME, harness:COMMAND, wasi:COMMAND.",
         default="auto",
         metavar="NAME",
         panel=ENGINES,
@@ -89,11 +89,11 @@ OPTIONS: Final = (
         metavar="TEXT",
         panel=ENGINES,
     ),
-    Option("oracle", "text", "Reference engine, or `self`.", default="auto", metavar="NAME", panel=ENGINES),
+    Option("oracle", "text", "Reference engine; `self`: the subject itself.", default="auto", metavar="NAME", panel=ENGINES),
     Option(
         "judge",
         "text",
-        "Engine asked where the two differ; repeatable.",
+        "Further engine to run where they differ; repeatable.",
         metavar="NAME",
         multiple=True,
         panel=ENGINES,
@@ -106,7 +106,7 @@ OPTIONS: Final = (
         multiple=True,
         panel=CASES,
     ),
-    Option("auto-rows", "flag", "Add rows that are chosen by what they execute.", panel=CASES),
+    Option("auto-rows", "flag", "Add rows chosen by the functions they enter.", panel=CASES),
     Option(
         "only",
         "text",
@@ -127,7 +127,7 @@ OPTIONS: Final = (
     Option(
         "timings",
         "path",
-        "report.json to divide shards by, one for all.",
+        "report.json whose times divide the shards.",
         metavar="FILE",
         recorded=False,
         panel=CASES,
@@ -162,7 +162,7 @@ OPTIONS: Final = (
     Option(
         "load-check",
         "choice",
-        "Load what a slice lacks.",
+        "Load-test the functions outside the slice.",
         default="auto",
         metavar="WHEN",
         choices=("auto", "never"),
@@ -206,7 +206,7 @@ OPTIONS: Final = (
     Option(
         "max-passes",
         "count",
-        "Executions to locate a case's differences.",
+        "Executions to locate the differences of a case.",
         default="1000",
         metavar="N",
         panel=EXECUTION,

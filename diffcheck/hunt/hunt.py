@@ -204,7 +204,7 @@ class Hunt:
     def _screened(self, done: rounds.Round) -> rounds.Round:
         """The round without programs on which a judge differs from the oracle: a tenth of all runs under the judges as well."""
         for seed in done.invalid:
-            self._say(f"the program of seed {seed} is not valid, by a defect of the generator; not run")
+            self._say(f"the program of seed {seed} is invalid (a defect of the generator) and was not run")
         for name in self._judges if done.sample else ():
             request = msgspec.structs.replace(self._of_programs, subject=name)
             reports = [each for each in self._reports(done.sample, self._is_over, request) if each.verdict == "diverge"]

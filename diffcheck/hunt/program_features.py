@@ -24,11 +24,11 @@ _COMMON: Final = frozenset(
 )
 """Instructions that most programs have."""
 _MANY: Final = 64
-"""Programs have fewer of everything, unless they are made to have very many of something."""
+"""Programs have fewer of everything, unless they are generated with constructs in large numbers."""
 
 
 def ingredients(data: bytes) -> frozenset[str]:
-    """What not every module has: instructions, those of constant expressions, and what it has very many of. Empty if unreadable."""
+    """What not every module has: instructions, those of constant expressions, constructs in large numbers. Empty if unreadable."""
     try:
         module = wasm.read(data)
         found = {each.name for each in all_instructions(data, module.bodies)} - _COMMON
@@ -38,7 +38,7 @@ def ingredients(data: bytes) -> frozenset[str]:
 
 
 def essence(found: frozenset[str]) -> tuple[str, ...]:
-    """What identifies a reduced program: what it has very many of, or else all its ingredients."""
+    """What identifies a reduced program: its constructs in large numbers, or else all its ingredients."""
     return tuple(sorted({each for each in found if each.startswith("many ")} or found))
 
 

@@ -41,7 +41,7 @@ class Round(msgspec.Struct, frozen=True):
 
     @property
     def sample(self) -> tuple[str, ...]:
-        """The paths of about a tenth of the programs: one is drawn with its seed."""
+        """The paths of one in ten programs, chosen by the program's seed."""
         chosen = (name for name, each in self.programs.items() if crc32(each.seed.encode()) % _TENTH == 0)
         return tuple(str(self.folder / f"{name}.wasm") for name in chosen)
 
@@ -87,7 +87,7 @@ def _binary(program: Generated, oracle: Oracle, host: Host) -> bytes:
 
 
 def learn(weights: Weights, programs: dict[str, Generated], report: CaseReport) -> None:
-    """Enter the outcome of a program: its functions before the first that diverges agreed, those behind it are not judged.
+    """Enter the outcome of a program: its functions before the first that diverges agreed, those after it are not judged.
 
     A difference without a row is one of all functions.
     """

@@ -95,7 +95,7 @@ def _word(at: int, width: int) -> int:
 
 
 _SCRATCH: Final = lo.VIEW_ADDRESS
-"""The first address that answers write to, behind the header."""
+"""The first address that answers write to, after the header."""
 _STORED: Final = 0x8877_6655_4433_2211
 _LOAD: Final = ("i64.load",)
 

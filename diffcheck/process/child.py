@@ -41,6 +41,7 @@ class ProcessResult(msgspec.Struct, frozen=True):
     exit_code: int | None
     """None if a signal ended the child, or if it could not be killed within a second."""
     signal: int | None
+    """The number of the signal that ended the child; None without one."""
     timed_out: bool
     """The child was killed at its deadline."""
     over_memory: bool
@@ -50,11 +51,13 @@ class ProcessResult(msgspec.Struct, frozen=True):
     """The first and last half of the cap, or everything if the total is within the cap."""
     stdout_total: int
     stderr_total: int
+    """Bytes printed, including those that were dropped."""
     flooded: bool
     """The child was killed because it printed more than ``output_stop_bytes`` to a pipe."""
     lingering: bool
     """Descendants survived the child and were killed, or the child itself could not be killed."""
     elapsed_ns: int
+    """Wall-clock time from start to end."""
     cpu_ns: int
     """User and system time, including descendants that the child waited for."""
     peak_bytes: int

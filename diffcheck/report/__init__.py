@@ -1,1 +1,1 @@
-"""From events to what a person or a program reads: one model, one file a format."""
+"""From events to what a person or a program reads: one model, one file per format."""

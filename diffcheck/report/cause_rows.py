@@ -71,7 +71,7 @@ class CauseRow(msgspec.Struct, frozen=True):
 
     @property
     def seen(self) -> str:
-        """The history in words: in how many of the last runs the cause was seen."""
+        """The history as text: in how many of the last runs the cause was seen."""
         runs = [word for word in self.history if word != "not run"]
         return f"seen in {sum(word != 'absent' for word in runs):,} of {plural(len(runs), 'run')}"
 

@@ -115,7 +115,7 @@ def _blocks(items: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _script(name: str, items: Iterable[bytes]) -> Iterator[bytes]:
-    """A list as a data element. ``<`` and ``>`` stand only in strings, and as escapes they cannot end the element."""
+    """A list as a data element. ``<`` and ``>`` are only in strings, and as escapes they cannot end the element."""
     yield f'<script type="application/json" id="{name}">['.encode()
     for at, item in enumerate(items):
         yield b",\n" if at else b"\n"

@@ -1,4 +1,4 @@
-"""JUnit XML for CI: a case is a test, the folders that cases stand in are suites.
+"""JUnit XML for CI: a case is a test, the folders of cases are suites.
 
 Valid for Jenkins's schema (junit-10.xsd) and for readers of surefire's form. A case that diverges is a failure, one that is
 inconclusive or unexpected an error, and one that is known or expected to be inconclusive is skipped.
@@ -40,7 +40,7 @@ def render(report: Report) -> bytes:
         # Not document.add_testsuite, which compares every suite with all before it.
         document.append(_suite(report, folder, cases, properties, issues))
     document.update_statistics()
-    # Jenkins's schema has no such attribute on the root; it stands on each suite.
+    # Jenkins's schema has no such attribute on the root; it is on each suite.
     document._elem.attrib.pop("skipped", None)  # noqa: SLF001 - the library has no other way to leave it out
     return b'<?xml version="1.0" encoding="utf-8"?>\n' + document.tostring() + b"\n"
 

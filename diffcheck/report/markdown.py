@@ -1,7 +1,7 @@
 """A CI job's summary in GitHub's Markdown, never over 1 MiB.
 
-Names stand in ``<code>`` with every character that Markdown or HTML gives a meaning to as a character reference. References are
-text in Markdown wherever they stand (specification 0.29, 6.2), in cells of tables too, where a code span would need another rule.
+Names are in ``<code>`` with every character that Markdown or HTML gives a meaning to as a character reference. References are
+text in Markdown wherever they are (specification 0.29, 6.2), in cells of tables too, where a code span would need another rule.
 """
 
 from __future__ import annotations

@@ -145,7 +145,9 @@ def strictly(report: Report) -> str:
 
 
 def exit_code(report: Report) -> int:
-    """The exit code of the process: 130 interrupted, 2 an error or an unusable file, 1 diverged, 3 inconclusive, 0 else."""
+    """The exit code of the process, the first that applies: 2 an error ended the run, 130 interrupted, 1 a divergence or a failed
+    strict check, 2 an unusable file, 3 inconclusive or unexpected, 0 else.
+    """
     return conclusion(report)[0]
 
 

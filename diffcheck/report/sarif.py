@@ -259,7 +259,7 @@ def _result(report: Report, cluster: Cluster, standing: BaselineStatus | None) -
 
 
 def _sentence(report: Report, cluster: Cluster) -> str:
-    """The cluster in words: item, place, both values, cases."""
+    """The cluster as text: item, place, both values, cases."""
     first = cluster.members[0].first
     oracle, subject = terminal_text.columns(report)
     left, right = terminal_text.side_by_side(first.oracle, first.subject, _MAX_TEXT)

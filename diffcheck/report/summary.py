@@ -30,7 +30,7 @@ class Tally(msgspec.Struct, frozen=True):
     at_least: bool = False
 
     def times(self, noun: str) -> str:
-        """How often, in words."""
+        """How often, as text: ``3 times``, ``at least 3 times``."""
         return terminal_text.times(self.count, noun, at_least=self.at_least)
 
 
@@ -78,14 +78,14 @@ def _tallies(report: Report, found: Callable[[CaseReport], Iterable[tuple[tuple[
 
 
 def costs(case: CaseReport) -> tuple[Cost, Cost]:
-    """The costs of a case's passes: the oracle's, the subject's."""
+    """(oracle's cost, subject's cost), summed over the passes of a case."""
     return _cost(each.oracle.cost for each in case.passes if each.oracle), _cost(
         each.subject.cost for each in case.passes if each.subject
     )
 
 
 def total_costs(report: Report) -> tuple[Cost, Cost]:
-    """The costs of all cases: the oracle's, the subject's."""
+    """(oracle's cost, subject's cost), summed over all cases."""
     both = [costs(case) for case in report.cases]
     return _cost(one for one, _ in both), _cost(other for _, other in both)
 

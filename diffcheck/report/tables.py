@@ -1,4 +1,4 @@
-"""Tables whose columns are as wide as their content needs; numbers and words are never split, names break behind their marks."""
+"""Tables whose columns are as wide as their content needs; numbers and words are never split, names break after their marks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Row = Sequence[Text]
 
 _BREAK: Final = re.compile(r"(?<=[/=])(?=\S)|(?<=[A-Za-z][.\-:\]])(?=[A-Za-z])|(?<= )(?=\S)")
-"""Where a line may be broken: behind a space, and in names; not within ``-1000``, ``0x1p-3`` or ``nan:0x400000``."""
+"""Where a line may be broken: after a space, and in names; not within ``-1000``, ``0x1p-3`` or ``nan:0x400000``."""
 _LONGEST: Final = 36
 """Characters of the longest number that is kept whole: a v128 in hex. Longer ones are folded."""
 _OVERHEAD: Final = 3
@@ -99,7 +99,7 @@ def _words(line: str) -> list[str]:
 
 
 def _stacked(headers: Sequence[tuple[str, str]], row: Row, width: int) -> Text:
-    """A row as lines of label and value, with an empty line behind."""
+    """A row as lines of label and value, with an empty line after them."""
     text = Text()
     for (name, style), cell in zip(headers, row, strict=True):
         value = Text(", ").join(cell.split("\n"))

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _CASE_NS: Final = 100_000_000
 _BYTE_NS: Final = 20_000
 _ROW_NS: Final = 1_000_000
-"""Rough times of a case, of a byte of its artifact and of a row with kilnd 0.4.4 (6 ms a function); only their ratio counts."""
+"""Rough times of a case, of a byte of its artifact and of a row with kilnd 0.4.4 (6 ms per function); only their ratio counts."""
 
 
 class Share(msgspec.Struct, frozen=True):

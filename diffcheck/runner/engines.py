@@ -147,7 +147,7 @@ def _notice(request: Request, skipped: str) -> str:
     if request.subject == request.oracle:
         return SAME
     if request.oracle == SELF:
-        return f"{request.subject} is compared with itself: the oracle's programs are equivalent, with other instructions."
+        return f"{request.subject} is compared with itself: as the oracle it runs equivalent programs made of other instructions."
     parts = [f"No {skipped} was found, so the subject is {request.subject}."] if skipped else []
     engine = registry.declaration(request.subject).engine
     if engine and engine == registry.declaration(request.oracle).engine:

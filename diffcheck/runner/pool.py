@@ -78,7 +78,10 @@ class Pool:
         self._asked = self._runs = False
 
     def events(self, items: Sequence[Item], *, probe: bool) -> Iterator[Event]:
-        """One ``CaseFinished`` for each item, in order of completion; none for the rest when the run is interrupted."""
+        """One ``CaseFinished`` for each item, in order of completion; none for the rest when the run is interrupted.
+
+        Raises ``EngineUnusableError`` if an engine was replaced, and ``DiffcheckError`` if workers cannot be set up.
+        """
         self._queue.extend(items)
         self._slots = [_Slot() for _ in range(max(1, min(self._request.jobs, len(items))))]
         self._probe, self._runs = probe, True

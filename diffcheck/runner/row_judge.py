@@ -34,7 +34,7 @@ _KNOWN_ANSWERS: Final = bytes.fromhex(
 def opinions(judge: Judge, report: CaseReport, plan: Plan | None, host: Host) -> dict[str, Opinion]:
     """The opinion of a judge on each signature of a report; ``plan`` is that of its case."""
     assert isinstance(judge.backend, RowEngine), "the caller checks"  # noqa: S101
-    why, missing = _why_not(plan), "it did not make this call"
+    why, missing = _why_not(plan), "it did not reach this call"
     answers: dict[str, tuple[Call, RowAnswer]] = {}
     if not why and isinstance(plan, CapsulePlan):
         calls, names = _calls(plan)
@@ -65,7 +65,7 @@ def _why_not(plan: Plan | None) -> str:
     if not isinstance(plan, CapsulePlan):
         return "the case has no rows"
     if (plan.whole or plan).module.imports:
-        return "it calls modules without imports only"
+        return "it can only call modules without imports"
     return ""
 
 

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 
 def run(request: Request, over: Callable[[], bool] = lambda: False) -> Generator[Event, None, None]:
-    """The events of a run, ending with ``RunFinished`` even if it is interrupted: by SIGINT or SIGTERM, or as soon as it is
-    ``over``.
+    """The events of a run, ending with ``RunFinished`` even if it is interrupted: by SIGINT or SIGTERM, or between cases once
+    ``over()`` is true.
     """
     begun = time.monotonic_ns()
     found = _discover(request)

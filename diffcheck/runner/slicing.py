@@ -72,7 +72,7 @@ def in_slices(plan: CapsulePlan, executed: ExecutedFunctions, subject: Backend) 
     """Return the plan of the slice that has all executed functions, or of several slices, each with some of the rows, if that one
     is expected to need more memory than an execution may have.
 
-    Rows that do not fit at all are left out with a note; the plan is skipped if that is all rows.
+    Rows that do not fit at all are left out with a note; if no row fits, the result is a ``SkippedPlan`` with the reason.
     """
     memory = SliceMemory(plan.module, plan.functions - len(plan.module.all_functions), subject.capabilities)
     allowed, machine = int(_ROOM * plan.limits.memory_bytes), int(MACHINE_SHARE * process.machine_memory_bytes())
@@ -140,7 +140,7 @@ def sliced(
         made = slice_module(plan.module, keep, {**distinct, **(groups or {})})
         if len(referenced) > _STUBS:
             more = plural(len(referenced) - _STUBS, "function")
-            notes.append(f"{more} outside the slice share a stub for each type: which of them a reference is to is not compared")
+            notes.append(f"{more} outside the slice share one stub per type, so references to them are compared by type only")
     calls = tuple(
         msgspec.structs.replace(each, function=each.function if each.reads else made.index[each.function]) for each in plan.calls
     )
@@ -189,4 +189,4 @@ def _with_callees(module: Module, function: int, keep: AbstractSet[int]) -> set[
 
 
 def _note(made: Slice) -> str:
-    return f"a slice with {made.summary} was run, those that the rows enter under the oracle"
+    return f"ran a slice of {made.summary}: those that the rows enter under the oracle"

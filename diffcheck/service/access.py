@@ -94,7 +94,7 @@ def require(who: Principal, scope: Scope) -> None:
         return
     if not who.name:
         raise UnauthenticatedError("a token is needed", hint="send it as Authorization: Bearer TOKEN, or log in")
-    raise ForbiddenError(f"the token {visible(who.name, 60)} may {who.scope}, and this needs {scope}")
+    raise ForbiddenError(f"the token {visible(who.name, 60)} has scope {who.scope}; this request needs {scope}")
 
 
 def add_token(database: Database, name: str, scope: Scope, days: float) -> str:

@@ -23,7 +23,7 @@ FindingState = Literal["new", "known", "fixed", "returned"]
 T = TypeVar("T", bound=msgspec.Struct)
 PAGE: Final = 50
 Number = Annotated[int, PathParameter(ge=1, le=1 << 53)]
-Cursor = Annotated[str | None, QueryParameter(name="cursor", max_length=2000, description="The value of next in the part before.")]
+Cursor = Annotated[str | None, QueryParameter(name="cursor", max_length=2000, description="`next` of the previous page.")]
 Limit = Annotated[int, QueryParameter(name="limit", ge=1, le=200)]
 Name = Annotated[str, QueryParameter(max_length=200)]
 Search = Annotated[str, QueryParameter(name="q", max_length=200)]
@@ -35,7 +35,7 @@ class NotFoundError(DiffcheckError):
 
 
 class CursorError(NotFoundError):
-    """A cursor that this service did not make."""
+    """A cursor that this service did not create."""
 
 
 class Listing(msgspec.Struct, Generic[T], frozen=True):
@@ -214,7 +214,7 @@ def waiting(connection: Connection) -> tuple[Job, ...]:
 
 
 def job(connection: Connection, number: Number) -> Job:
-    """A job."""
+    """One job by number; 404 (``NotFoundError``) if there is none."""
     return _entry(connection, Job, "jobs", number)
 
 
@@ -229,7 +229,7 @@ def job_runs(connection: Connection, number: Number) -> Listing[RunEntry]:
 
 
 def run(connection: Connection, number: Number) -> RunEntry:
-    """A run."""
+    """One run by number; 404 (``NotFoundError``) if there is none."""
     return _entry(connection, RunEntry, "runs", number)
 
 
@@ -250,7 +250,7 @@ def cases(
 
 
 def case(connection: Connection, number: Number) -> CaseEntry:
-    """A case."""
+    """One case by number; 404 (``NotFoundError``) if there is none."""
     return _entry(connection, CaseEntry, "cases", number)
 
 
@@ -274,7 +274,7 @@ def findings(
 
 
 def finding(connection: Connection, number: Number) -> FindingDetail:
-    """A finding with its last occurrence, its files and its history."""
+    """One finding by number, with its last occurrence, its files and its history; 404 (``NotFoundError``) if there is none."""
     # The address of a finding that was merged into another one leads to that one.
     query = "SELECT f.id, f.detail FROM findings g JOIN findings f ON f.id = coalesce(g.merged, g.id) WHERE g.id = ?"
     row = connection.execute(query, (number,)).fetchone()
@@ -388,7 +388,7 @@ def _key(cursor: str | None, order: _Order) -> tuple[Any, ...]:
         types = tuple(_Number if isinstance(each, int) else type(each) for each in order.start)
         key: tuple[Any, ...] = msgspec.json.decode(data, type=tuple[types])  # type: ignore[valid-type]
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise CursorError("the cursor is not one of this service", hint="use the value of next") from error
+        raise CursorError("invalid cursor", hint="use `next` of the previous page") from error
     return key
 
 

@@ -113,7 +113,7 @@ class ContentStore:
             self.evict()
             if self.used_bytes() >= self._disk_bytes:
                 hint = "raise limits.disk in the service's configuration"
-                raise StorageFullError(f"the service's files take their quota of {size(self._disk_bytes)}", hint=hint)
+                raise StorageFullError(f"the service's files have reached their quota of {size(self._disk_bytes)}", hint=hint)
         if shutil.disk_usage(self._folder).free < (self._reserve_bytes if upload else self._reserve_bytes // 2):
             raise StorageFullError("the disk is full", hint="free some space on the service's disk")
 

@@ -62,7 +62,7 @@ def markdown(finding: sqlite3.Row, event: str) -> str:
 
 
 def deliver(database: Database, webhooks: Sequence[Webhook]) -> None:
-    """Send what is due. A receiver that fails is tried again later, with growing intervals."""
+    """Send pending messages. A receiver that fails is tried again later, with growing intervals."""
     query = "SELECT id, url, body, attempts FROM deliveries WHERE state = 'waiting' AND due <= ? ORDER BY due LIMIT 20"
     by_url = {each.url: each for each in webhooks}
     for row in database.rows(query, time.time()):

@@ -23,7 +23,7 @@ STEP_S: Final = 2.0
 
 
 class Scheduler(threading.Thread):
-    """A thread that does what is due in the data folder of a service."""
+    """A thread that does scheduled work in the data folder of a service."""
 
     def __init__(self, data: DataFolder) -> None:
         super().__init__(name="scheduler", daemon=True)
@@ -38,12 +38,12 @@ class Scheduler(threading.Thread):
         self.join()
 
     def run(self) -> None:
-        """Do what is due, until the end."""
+        """Do scheduled work until ``stop``."""
         while not self._end.wait(STEP_S):
             self.step()
 
     def step(self) -> None:
-        """Do what is due now. What fails is logged once, and done at the next step."""
+        """Do the work that is due. Failed work is logged once and tried again at the next step."""
         data = self._data
         steps: tuple[Callable[[], None], ...] = (
             data.queue.expire,
@@ -59,7 +59,7 @@ class Scheduler(threading.Thread):
             except Exception as error:  # noqa: BLE001 - without the scheduler there is no schedule and no lease expires
                 failures.add(str(error))
                 if str(error) not in self._failures:
-                    LOGGER.warning("what is due failed: %s", error, exc_info=not isinstance(error, DiffcheckError))
+                    LOGGER.warning("scheduled work failed: %s", error, exc_info=not isinstance(error, DiffcheckError))
         self._failures = failures
 
 

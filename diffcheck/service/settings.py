@@ -49,7 +49,7 @@ class BuildSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ScheduleEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A job at a time of day in UTC (``at = "02:00"``), or every so many minutes."""
+    """A job at a time of day in UTC (``at = "02:00"``), or every ``every_minutes``."""
 
     name: Name
     kind: Literal["run", "sweep", "hunt"] = "run"

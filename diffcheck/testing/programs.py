@@ -214,7 +214,7 @@ def capsule(
 ) -> str:  # fmt: skip
     """A module laid out as a capsule: parameters at 0 (the first u32 is ``first``), header, view, a stream of 24 bytes.
 
-    Stream and view begin with the first parameter plus 1000. ``body`` stands between the stream and the status *finished*, then
+    Stream and view begin with the first parameter plus 1000. ``body`` is between the stream and the status *finished*, then
     come ``transfer``, the instructions of the transport, and ``end``. ``diffcheck:after-trap`` sets the stream's second u64 to 99.
     """
     data = "".join(f"\\{byte:02x}" for byte in first.to_bytes(4, "little"))

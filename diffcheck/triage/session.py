@@ -92,7 +92,7 @@ class Session:
     # Runs.
 
     def checker(self, request: Request, predicate: Callable[[CaseReport], bool], answers: Answers) -> Checker:
-        """A checker for a predicate; its workers end with the session."""
+        """A checker for a predicate on a candidate's ``CaseReport``, with stored ``answers``; its workers end with the session."""
         arguments = (request, self.case, predicate, answers, self.reactor, self.folder, self.budget)
         if self._subject is not None:
             return InProcessChecker((self.oracle, self.subject, self.host), *arguments)

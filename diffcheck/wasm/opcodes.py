@@ -644,7 +644,7 @@ class Op(msgspec.Struct, frozen=True):
     opcode: int  # without the prefix
     immediates: tuple[str, ...]  # kinds, in the binary format's order
     params: tuple[str, ...] | None  # None: contextual
-    results: tuple[str, ...] | None
+    results: tuple[str, ...] | None  # None: contextual
     width: int  # a memarg's natural alignment in bytes; 0 without a memarg
     proposal: str  # "" for the 3.0 specification
     encoding: bytes  # prefix and opcode

@@ -98,7 +98,7 @@ class Decisions:
         return self.concluded(self.vectors(seen.rows), seen.counters)
 
     def concluded(self, vectors: Mapping[int, Iterable[Vector]], counters: Mapping[int, int]) -> dict[tuple[int, int], Conclusion]:
-        """The conclusions from the vectors of each decision, and counters."""
+        """(decision id, index of the condition) to its conclusion, from the vectors of each decision, and counters by branch."""
         found: dict[tuple[int, int], Conclusion] = {}
         for each in self._decisions.values():
             arms = self._is_table(each)

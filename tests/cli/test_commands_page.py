@@ -15,8 +15,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
 WIDTH = "100"
 INTRODUCTION = """Options can also be set in `diffcheck.toml` (see `diffcheck config`) and by environment variables, listed at the end.
 
-**Names.** `show`, `explain`, `localise`, `triage`, `reduce` and `reproduce` accept an artifact's path, a case of the last report, its
-signature, or a part of these that no other case has. `diffcheck show` without a name lists what diverged.
+**Names.** `show`, `explain`, `localise`, `triage`, `reduce`, `reproduce`, `bisect` and `export-wast` accept an artifact's path, a case of
+the last report, its signature, or a part of these that no other case has. `diffcheck show` without a name lists what diverged.
 
 **Selecting cases.** `run -k EXPR` takes a name, a part of a name or a glob, combined by `and`, `or`, `not` and parentheses:
 `-k 'leap and not (slow or *-old)'`. `--last-failed` runs the cases that failed in the last report, `-x` stops at the first failure.
@@ -33,6 +33,12 @@ eval "$(_DIFFCHECK_COMPLETE=bash_source diffcheck)"     # in ~/.bashrc; zsh_sour
 ```
 
 For fish: `_DIFFCHECK_COMPLETE=fish_source diffcheck > ~/.config/fish/completions/diffcheck.fish`."""
+
+OTHER_VARIABLES = (
+    "| `DIFFCHECK_MELD`, `DIFFCHECK_WITNESS`, `DIFFCHECK_WASM_OPT` | paths of these tools; otherwise they are found on `PATH` |",
+    "| `XDG_CACHE_HOME` | the folder of the cache's default folder; otherwise `~/.cache` |",
+    "| `NO_COLOR` | output without colours |",
+)
 
 
 def help_of(*words: str) -> str:
@@ -55,12 +61,13 @@ def page() -> str:
 def environment() -> list[str]:
     """The table of options and their environment variables."""
     found: dict[str, str] = {}
-    for name in COMMANDS:
-        command = cli.get_command(click.Context(cli), name)
-        for each in (command, *getattr(command, "commands", {}).values()):
+    for command in (cli, *(cli.get_command(click.Context(cli), name) for name in COMMANDS)):
+        subcommands = {} if command is cli else getattr(command, "commands", {})
+        for each in (command, *subcommands.values()):
             found |= {one.envvar: max(one.opts, key=len) for one in each.params if one.envvar}
     lines = [f"| `{flag}` | `{variable}` |" for variable, flag in sorted(found.items())]
-    return ["## Environment variables", "", "| option | variable |", "| --- | --- |", *lines]
+    other = ["Variables without an option:", "", "| variable | meaning |", "| --- | --- |", *OTHER_VARIABLES]
+    return ["## Environment variables", "", "| option | variable |", "| --- | --- |", *lines, "", *other]
 
 
 def test_the_page_of_commands_is_what_help_says():

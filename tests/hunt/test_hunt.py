@@ -160,7 +160,7 @@ def test_a_program_that_is_not_valid_is_not_run(tmp_path, monkeypatch):
     state, lines = hunts.HuntState(1, "pulley"), []
     rounds(tmp_path, state, 1, lines.append)
     assert state.programs == 1
-    assert lines[0] == "the program of seed 1 0 0 is not valid, by a defect of the generator; not run"
+    assert lines[0] == "the program of seed 1 0 0 is invalid (a defect of the generator) and was not run"
 
 
 @pytest.mark.whole

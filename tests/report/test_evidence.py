@@ -93,7 +93,7 @@ def test_tampered_evidence_is_refused(report) -> None:
         assert changed != evidence
         assert problems(changed, report), seed
     assert problems(b"{", report)
-    assert problems(evidence.rstrip(), report) == ["the evidence has the content, but not the bytes"]
+    assert problems(evidence.rstrip(), report) == ["the evidence has the right content, but its bytes differ"]
 
 
 def test_evidence_of_a_tampered_report_is_refused(report) -> None:

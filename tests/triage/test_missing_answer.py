@@ -43,7 +43,7 @@ def find(standin_wasi, tmp_path):
 def test_a_trap_without_an_answer_blames_no_instruction(find, script):
     answer = find(script)
     assert (answer.depth, answer.row, answer.instruction) == ("row", "div=6,0", "")
-    assert "the subject gives no answer (harness failed: " in answer.why
+    assert "the subject gave no answer (harness failed: " in answer.why
     assert "oracle trapped: integer divide by zero" in answer.why
 
 

@@ -143,7 +143,9 @@ _STORES: Final[dict[str, tuple[bytes, int]]] = {
 
 
 def store(kind: str, memory: int) -> Callable[[int], bytes]:
-    """Return an encoder, by offset, of stores of ``kind`` into ``memory``. The kind ``ref`` is a word."""
+    """Return a function from an offset in bytes to the instruction that stores a ``kind`` into ``memory`` at the address on
+    the stack plus that offset. The kind ``ref`` is a word of 8 bytes.
+    """
     opcode, align = _STORES["i64" if kind == "ref" else kind]
     return lambda offset: opcode + memarg(align, memory, offset)
 

@@ -1,6 +1,6 @@
 """A module sliced to some of its functions: each other one becomes a stub of its type.
 
-Functions keep their order, and the stub of a type stands where its first dropped function stood. So no index grows, every index
+Functions keep their order, and the stub of a type is where its first dropped function was. So no index grows, every index
 fits the bytes of the one before it, and in a kept body no instruction moves. Types, tables, memories, globals, tags, segments and
 exports stay as many as they were; what named a dropped function names its type's stub. Imported functions that nothing in the slice
 names are left out.
@@ -62,7 +62,8 @@ class Slice(msgspec.Struct, frozen=True):
     def original(self, funcidx: int) -> int:
         """The funcidx in ``whole`` of a function of the slice; the first one of those that a stub replaces.
 
-        A function that was added after those of the slice has as high an index after those of ``whole``.
+        For a function appended after the slice's own (driver, recorder), the index is shifted by the same distance after those of
+        ``whole``.
         """
         if funcidx >= len(self.origins):
             return funcidx - len(self.origins) + len(self.index)

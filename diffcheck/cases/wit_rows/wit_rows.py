@@ -117,7 +117,7 @@ def with_callers(artifact: bytes, rows: Sequence[WitRow]) -> bytes:
 
 
 class _Callers:
-    """Adds functions, and a memory for encoded results, behind a module's own items."""
+    """Adds functions, and a memory for encoded results, after a module's own items."""
 
     def __init__(self, module: Module) -> None:
         self._module, self._binder = module, Binder(module)

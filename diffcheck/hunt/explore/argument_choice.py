@@ -86,7 +86,7 @@ class ArgumentChoice:
 
 
 def _constants(module: Module) -> Iterator[int]:
-    """The integers of the code, and the integer parts of its floats; not those behind an unknown instruction."""
+    """The integers of the code, and the integer parts of its floats; not those after an unknown instruction."""
     for offset, body in module.body_bytes():
         try:
             for each in instructions(body, offset, start=read_locals(body).end):

@@ -1,4 +1,4 @@
-"""The search for rows: batches of calls in one instance behind the rows found so far; a row that does something new is added."""
+"""The search for rows: batches of calls in one instance after the rows found so far; a row that does something new is added."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _MINIMISING_S: Final = 5.0
 
 
 class CallSearch:
-    """Searches rows for the functions ``targets``. ``rows`` are the best so far, behind the ``init`` calls; ``tried`` is the number
+    """Searches rows for the functions ``targets``. ``rows`` are the best so far, after the ``init`` calls; ``tried`` is the number
     of calls, and ``endless`` are the names of those that did not end.
     """
 
@@ -86,7 +86,7 @@ class CallSearch:
     # A batch.
 
     def _try(self, batch: Sequence[Call]) -> None:
-        """Run calls behind the rows so far, and add those that do something new, with some before them if these are needed."""
+        """Run calls after the rows so far, and add those that do something new, with some before them if these are needed."""
         if len(self.rows) > _MOST_ROWS:
             self.minimise(time.monotonic() + _MINIMISING_S)
         batch = [each for each in batch if each.name not in self.endless]
@@ -116,7 +116,7 @@ class CallSearch:
             self._seen |= set().union(*features)
 
     def _features(self, batch: Sequence[Call]) -> list[frozenset[Feature]]:
-        """What each call of a batch does behind the rows so far; nothing if it does not return, or the time is up."""
+        """What each call of a batch does after the rows so far; nothing if it does not return, or the time is up."""
         if not batch:
             return []
         instance = self._instance(batch)

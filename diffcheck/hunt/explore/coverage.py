@@ -46,7 +46,7 @@ class Observed(msgspec.Struct, frozen=True):
 
     @property
     def features(self) -> frozenset[Feature]:
-        """What was done, to compare it with others."""
+        """Hashable facts of a run: vectors of decisions and values of branches. A row is added if it has a new one."""
         vectors = (("decision", decision, each) for decision, found in self.vectors.items() for each in found)
         return frozenset((*vectors, *self.branches))
 

@@ -122,7 +122,7 @@ def constant(chance: Random, type_: str) -> str:
 
 
 def after(types: tuple[str, ...], text: str) -> Callable[[Scope], str]:
-    """A production of fixed code behind operands of some types."""
+    """A production of fixed code after operands of some types."""
 
     def make(scope: Scope) -> str:
         return f"{scope.values(types)} {text}"

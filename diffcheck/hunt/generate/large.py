@@ -1,4 +1,4 @@
-"""Very many of something: types, labels, locals, parameters, fields, elements, blocks, functions in a table."""
+"""Constructs in large numbers: types, labels, locals, parameters, fields, elements, blocks, functions in a table."""
 
 from __future__ import annotations
 

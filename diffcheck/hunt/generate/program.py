@@ -1,4 +1,4 @@
-"""A program from a seed: some features, some ten functions that use them, and hundreds of rows."""
+"""A program from a seed: some features, five functions that use them, and at most 180 rows."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def problems(evidence: bytes, stored: bytes, name: str) -> list[str]:
         found = msgspec.json.decode(evidence)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return [f"the evidence is not JSON: {visible(str(error))}"]
-    return list(_differences("", msgspec.json.decode(own), found)) or ["the evidence has the content, but not the bytes"]
+    return list(_differences("", msgspec.json.decode(own), found)) or ["the evidence has the right content, but its bytes differ"]
 
 
 def _differences(place: str, own: Any, found: Any) -> Iterator[str]:  # noqa: ANN401 - any JSON

@@ -51,7 +51,7 @@ def render(found: Matrix, console: Console) -> None:
         ]
     )
     console.print(fitted(columns, rows, console.width, lines=False))
-    console.print(f"agree of compared; time and memory of the {plural(found.common, 'case')} that all engines complete")
+    console.print(f"agreeing / compared cases; time and memory over the {plural(found.common, 'case')} that all engines completed")
     for each in found.causes[:_SHOWN]:
         who = ", ".join(name for name, answer in zip(engines, each.answers, strict=True) if answer == "diverges")
         console.print(terminal_text.safe(f"{who}: {each.title} ({plural(len(each.cases), 'case')}; {each.judgement})", limit=400))

@@ -105,7 +105,7 @@ class DaskCluster:
             from distributed import Client, Security  # noqa: PLC0415 - an optional package that takes a second
         except ImportError as error:
             raise ConfigError(
-                "Dask is not installed", hint="install the extra wasm-diffcheck[dask], see docs/nightly.md"
+                "Dask is not installed", hint="install diffcheck with its extra `dask`, see docs/nightly.md"
             ) from error
         _silence_loggers()
         name = visible(self._address, 200)

@@ -1,4 +1,4 @@
-"""What an equivalent program has in addition: types, functions, tables and declared references, behind those of the program."""
+"""What an equivalent program has in addition: types, functions, tables and declared references, after those of the program."""
 
 from __future__ import annotations
 

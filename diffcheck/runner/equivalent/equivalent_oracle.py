@@ -30,7 +30,7 @@ class EquivalentOracle(Oracle):
         self._made: dict[str, bytes] = {}
 
     def identity(self) -> Identity:
-        """The engine's, with a name that tells it from the subject."""
+        """The engine's, with a name that distinguishes it from the subject."""
         own = self._engine.identity()
         return msgspec.structs.replace(own, name=f"{own.name} with an equivalent program")
 
@@ -47,7 +47,7 @@ class EquivalentOracle(Oracle):
         if template not in self._made:
             self._made = {**dict(list(self._made.items())[1 - _MOST_MADE :]), template: self._rewritten(program.wasm)}
         made = self._made[template]
-        # Everything behind the code section keeps its bytes.
+        # Everything after the code section keeps its bytes.
         at = len(made) - len(program.wasm) + program.parameters_offset
         data = made[:at] + program.wasm[program.parameters_offset :]
         return msgspec.structs.replace(

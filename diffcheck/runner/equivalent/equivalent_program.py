@@ -1,6 +1,6 @@
 """A program with the same meaning: in each function every instruction that has a replacement is replaced.
 
-Replacements stand in the function or in functions of their own, in turns. Further locals make the indices of the program's own
+Replacements are in the function or in functions of their own, in turns. Further locals make the indices of the program's own
 longer, every other function has all integers in their longest encoding, and each begins with code that is never executed.
 """
 

@@ -1,4 +1,4 @@
-"""An instruction to replace, and the code that can stand in its place."""
+"""An instruction to replace, and the code that can replace it."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Replacement(msgspec.Struct, frozen=True):
     """Code in place of an instruction: ``code`` as it is, or else ``text`` for ``wasm.asm``.
 
     In a text the operands are in the locals ``$a``, ``$b`` and so on, ``@a`` reads one, and ``locals`` are more of them, each with
-    a name of one letter. ``raw $own`` is the instruction itself. With ``inline`` the text stands in the function, since it
+    a name of one letter. ``raw $own`` is the instruction itself. With ``inline`` the text is in the function, since it
     branches or returns; others may also be a function of their own.
     """
 

@@ -23,8 +23,9 @@ def why_slow(
     first: TimedOut, oracle: Outcome, fuel: int | None, functions: int, capabilities: Capabilities,
     rerun: Callable[[float], Outcome],
 ) -> tuple[str, Outcome]:  # fmt: skip
-    """Why a subject that timed out is only slow, empty if it hangs; and its final outcome.
+    """(reason, outcome): why the timeout is slowness, empty for a hang.
 
+    A possible hang is rerun with ``CONFIRM`` times the deadline, and the outcome is then that of the rerun.
     ``oracle`` and ``fuel`` are the oracle's with the same program; ``rerun`` runs the subject with a deadline in seconds.
     """
     if not should_have_ended(fuel, functions, capabilities, first.deadline_s):

@@ -154,7 +154,7 @@ class LoadCheck:
         if loaded(execution.outcome):
             return True
         self._not_loaded((), made, program, execution.outcome)
-        why = "it does not load the module without them"
+        why = "it does not load the module even without them"
         self._findings.not_compared(f"whether the subject loads the functions that no row enters: {why}")
         return False
 

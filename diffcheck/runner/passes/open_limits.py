@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class OpenLimit(msgspec.Struct, frozen=True):
-    """A limit: the trap when it is reached, the allowance, and what is open in words.
+    """A limit: the trap when it is reached, the allowance, and what is open as text.
 
     ``stack_bytes`` or ``memory_bytes`` is a small limit for the oracle: a program that reaches it may reach the subject's limit.
     """

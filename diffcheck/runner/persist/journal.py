@@ -212,7 +212,7 @@ def _same(stored: RunIdentity, own: RunIdentity) -> None:
         before, now = stored.request.get(name), own.request.get(name)
         if before != now:
             words = f"{visible(name, 40)} was {visible(_words(before), 80)}, now it is {visible(_words(now), 80)}"
-            raise ConfigError(f"the interrupted run was another one: {words}", hint=f"use the same options and paths, or {_ANEW}")
+            raise ConfigError(f"the interrupted run had other options: {words}", hint=f"use the same options and paths, or {_ANEW}")
 
 
 def _same_cases(connection: sqlite3.Connection, items: Sequence[Item]) -> None:

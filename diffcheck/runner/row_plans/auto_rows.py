@@ -113,7 +113,7 @@ class AutoRows:
         kept = {each.name for each in rehearsed(choose(self._module, [each.row for each in planned.rows]).calls, side)}
         rows = tuple(each for each in planned.rows if each.row in kept)
         left_out = len(planned.rows) - len(rows)
-        notes = (f"{plural(left_out, 'planned row')} did not end behind the rows before",) if left_out else ()
+        notes = (f"{plural(left_out, 'planned row')} did not end when run after the others",) if left_out else ()
         return msgspec.structs.replace(planned, rows=rows, notes=(*planned.notes, *notes))
 
     def _registered(self) -> list[Registration]:

@@ -1,6 +1,6 @@
-"""The planned rows under the oracle in their order, as in a run: rows that do not end where they stand are left out.
+"""The planned rows under the oracle in their order, as in a run: rows that do not end at their place are left out.
 
-A trial runs a row behind the init rows alone, and the state that earlier rows leave may make a row endless.
+A trial runs a row after the init rows alone, and the state that earlier rows leave may make a row endless.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Rehearsal:
         self._most_fuel = base + 2 * TOTAL_FUEL
 
     def endless(self) -> list[int]:
-        """Return the positions, init rows counted, of rows that do not end. The row behind one begins a new instance."""
+        """Return the positions, init rows counted, of rows that do not end. The row after one begins a new instance."""
         found, first = [], 0
         while first < self._last:
             ran = self._run(first, self._last)

@@ -78,7 +78,7 @@ def _greedy(rows: Iterable[TriedRow], known: frozenset[int], most: int) -> tuple
 
 
 def _gain(new: frozenset[int]) -> str:
-    """What a row adds, in words."""
+    """What a row adds, as text."""
     functions = sum(1 for each in new if each >= 0)
     branches = len(new) - functions
     words = (f"enters {plural(functions, 'new function')}", f"counts {plural(branches, 'new branch', 'new branches')}")

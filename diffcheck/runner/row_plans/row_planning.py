@@ -172,7 +172,7 @@ class RowPlanner:
         return self._choose() if self._setup.forget_unused(used) else chosen
 
     def _in_order(self, chosen: Sequence[ChosenRow]) -> list[ChosenRow]:
-        """The rows, those that do not return last. A row that returns alone, but not behind the others, is behind one of these."""
+        """The rows, those that do not return last. A row that returns alone, but not after the others, is after one of these."""
         returned = [each for each in chosen if self._tried[each.call.name].trial.stop is None]
         stops = [each for each in chosen if self._tried[each.call.name].trial.stop is not None]
         tested: list[ChosenRow] = []
@@ -189,14 +189,14 @@ class RowPlanner:
             if row.call.name in moved:
                 alone.append(row)
             else:
-                tested.insert(0, row)  # it returns alone, so not behind what changes the state that it needs
+                tested.insert(0, row)  # it returns alone, so not after what changes the state that it needs
                 moved.add(row.call.name)
-        # A row behind one that does not return has an instance of its own, as in its trial.
+        # A row after one that does not return has an instance of its own, as in its trial.
         pairs = [each for pair in zip_longest(stops, alone[: len(stops)]) for each in pair if each is not None]
         return [*tested, *rest, *pairs]
 
     def _first_stop(self, rows: Sequence[ChosenRow]) -> int | None:
-        """The first of the rows that does not return behind those before it; None if all do."""
+        """The first of the rows that does not return after those before it; None if all do."""
         calls = [*self._setup.calls, *(each.call for each in rows)]
         trial = self._trials.run(calls)
         if trial.stop is None:

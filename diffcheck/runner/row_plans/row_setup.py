@@ -92,7 +92,7 @@ class RowSetup:
         self._add(call, f"{BUFFER_BYTES:,} bytes at {places[0]}")
         self._allocator = call.function
         small = tuple(Value("i32", _BLOCK_BYTES if each == BUFFER_BYTES else each) for each in args)
-        why = f"{_BLOCK_BYTES} bytes for a function that frees what it takes"
+        why = f"a block of {_BLOCK_BYTES} bytes for a function that frees its argument"
         trials = [self._add(self._functions[name].call_with(small), why) for _ in range(_BLOCKS)]
         blocks = tuple(each.results[-1] for each in trials if each is not None)
         self.addresses = msgspec.structs.replace(self.addresses, buffer=places[0], blocks=blocks)

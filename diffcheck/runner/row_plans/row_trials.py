@@ -79,7 +79,7 @@ class RowTrials:
             raise RunFailedError(f"the oracle {sentence(outcome)} without any row")
 
     def fits(self, calls: Sequence[Call], peeks: int = 0) -> bool:
-        """Whether a trial can have so many calls."""
+        """Whether a trial can have this many calls."""
         return len(calls) + peeks <= MOST_CALLS and sum(map(len, map(self._encoded, calls))) + 8 * peeks <= lo.VIEW_BYTES
 
     def run(self, calls: Sequence[Call], peeks: Sequence[int] = ()) -> RowTrial:

@@ -30,7 +30,7 @@ class Operation(msgspec.Struct, frozen=True, dict=True):
     """An instruction with its immediates and all that it needs, in the specification's text format.
 
     ``text`` takes its operands from the stack and leaves the ``results``; ``locals`` are its own, by name and type. ``tables`` are
-    the tables of its operands, ``params`` their types. ``form`` tells it from other operations of the instruction. ``fields`` are
+    the tables of its operands, ``params`` their types. ``form`` distinguishes it from other operations of the instruction. ``fields`` are
     fields of the module; operations with equal ``fields`` share a program. ``own`` are fields of this operation alone.
     Or else ``types`` are the types of its operands, and ``chosen`` their combinations. ``traps`` is whether the instruction traps
     with these operands; None if it never does. ``rows`` is whether each check is a call with results of its own; other operations

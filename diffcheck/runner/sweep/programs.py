@@ -135,7 +135,7 @@ def narrowed(row: Row) -> PackedFunction | tuple[Row, ...]:
 def packed(pieces: Sequence[PackedFunction]) -> SweepProgram:
     """A program of loops; each row returns the digest of the results of its combinations.
 
-    All loops stand in one function, since some engines pay for each function; its first parameter chooses the piece.
+    All loops are in one function, since some engines pay for each function; its first parameter chooses the piece.
     """
     memory, bodies, rows = _Memory(), [], []
     locals_: dict[str, str] = {}

@@ -142,7 +142,7 @@ class Sweep:
             self._checked(self._programs(rows), "traps", until)
 
     def _programs(self, rows: Iterable[Row]) -> list[SweepProgram]:
-        """Programs of calls; operations with equal fields, of the same proposal, stand together."""
+        """Programs of calls; operations with equal fields, of the same proposal, are put together."""
         groups: dict[object, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
         for each in rows:
             operation = each.operation

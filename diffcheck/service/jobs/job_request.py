@@ -135,7 +135,7 @@ class Planner:
     def _cases(self, request: JobRequest) -> tuple[tuple[str, ...], str, str, tuple[FileName, ...]]:
         """The paths of a run in its folder, its suite, and the folder or the files."""
         if bool(request.corpus) == bool(request.files):
-            raise RequestError("a run is of files or of a corpus", hint="give files, or the name of a corpus")
+            raise RequestError("a run needs files or a corpus", hint="give files, or the name of a corpus")
         if request.corpus:
             if request.corpus not in self._settings.corpora:
                 hint = f"there are {', '.join(self._settings.corpora) or 'none in the configuration'}"

@@ -182,7 +182,7 @@ class JobWorker:
                 if leased is not None:
                     self.work(leased)
             except (sqlite3.OperationalError, OSError, StorageFullError) as error:
-                LOGGER.warning("the disk or the database does not work: %s", error)
+                LOGGER.warning("disk or database error: %s", error)
                 time.sleep(_FULL_S if not self._stopped() else 0)
 
     def work(self, leased: LeasedJob) -> None:

@@ -166,7 +166,7 @@ def change_finding(folder: DataFolder, who: Principal, number: catalogue.Number,
     """Link an issue, mark as known, reopen, or note."""
     state = {"known": "known", "reopen": "new"}.get(str(data.get("action", "")))
     asked = {"state": state, **{name: str(data.get(name, "")).strip() for name in ("issue", "note")}}
-    change = _checked(asked, FindingChange, "an issue is the address of a web page")
+    change = _checked(asked, FindingChange, "the issue must be a web address (https://...)")
     api.change_finding(folder, who, number, change)
     return Redirect(f"/findings/{number}", status_code=303)
 

@@ -117,7 +117,7 @@ def _changes(chain: Chain, prepared: PreparedArtifact, plan: CapsulePlan, notes:
 def _between(culprit: Culprit, one: ArtifactRun, two: ArtifactRun) -> Iterator[_Change]:
     """The rows whose results differ."""
     if two.error and not one.error:
-        yield _Change(culprit, "", f"the {two.name} does not run: {two.error}")
+        yield _Change(culprit, "", f"the {two.name} did not run: {two.error}")
     for row, result in one.rows.items():
         other = two.rows.get(row)
         if other is not None and result.differs(other):

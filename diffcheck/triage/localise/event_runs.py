@@ -124,7 +124,7 @@ class EventRuns:
         return start + common * step, min(start + (common + 1) * step + more, max(oracle.count, subject.count))
 
     def at(self, event: int, records: tuple[Record, ...], outcome: Outcome) -> FirstDifference:
-        """The difference if the subject ended after so many events and the oracle did not."""
+        """The difference if the subject ended after ``event`` events and the oracle did not."""
         one = next((each for each in records if each.event == event), None)
         before = tuple(each for each in records if each.event < event)
         return FirstDifference(event, one, None, before[-BEFORE:], self.measured.outcome, outcome)

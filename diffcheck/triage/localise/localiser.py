@@ -267,11 +267,11 @@ class Localiser:
             return self._no_answer(rows, first.subject_outcome, f"its answers for the first {plural(first.event, 'event')} agree")
         if first.event > 0 or (first.event == 0 and first.subject is not None):
             return None
-        why = f"the subject {sentence(first.subject_outcome)} before the first event: there is no execution to localise in"
+        why = f"the subject {sentence(first.subject_outcome)}, before the first event, so there is nothing to localise"
         return self._row(rows, f"{why}; use `diffcheck reduce`")
 
     def _no_answer(self, rows: DivergingRows, outcome: Outcome, agrees: str) -> Localisation:
-        return self._row(rows, f"the subject gives no answer ({sentence(outcome)}), so no instruction is blamed; {agrees}")
+        return self._row(rows, f"the subject gave no answer ({sentence(outcome)}), so no instruction is named; {agrees}")
 
     def _explain(self, search: EventSearch, first: FirstDifference) -> Localisation:
         """The answer for a difference, confirmed by the other digest; for a load of wrong bytes, the instruction that wrote them."""

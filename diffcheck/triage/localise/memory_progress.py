@@ -57,17 +57,17 @@ class Measurement(NamedTuple):
     halt: int | None = None
 
     def blocks(self, events: int) -> int:
-        """The number of blocks if the subject ends after so many events."""
+        """The number of blocks if the subject ends after ``events`` events."""
         ended = events if self.halt is None else self.halt
         return max(0, -(-(ended - self.start) // self.step))
 
     def without(self, events: int) -> float:
-        """The pages without blocks if the subject ends after so many events."""
+        """The pages of 64 KiB without blocks if the subject ends after ``events`` events."""
         return self.pages - self.block * self.blocks(events)
 
     @property
     def error(self) -> float:
-        """The possible error in pages."""
+        """The possible error in pages of 64 KiB."""
         return max(_ERROR, self.block * _SHARE)
 
 
@@ -93,7 +93,7 @@ class MemoryProgress:
         return MemoryProbe(self.own, 0, min(self.plain + _MARGIN, _MOST_PAGES))
 
     def take(self, blocks: int) -> MemoryProbe:
-        """The probe of a measured run with at most so many blocks; empty if nothing is measured."""
+        """The probe of a measured run with at most ``blocks`` blocks; empty if nothing is measured."""
         if not self.works:
             return MemoryProbe()
         block = min(_AHEAD // (blocks + 1), _LARGEST)
@@ -139,7 +139,7 @@ class MemoryProgress:
         return cells[first], cells[last + 1]
 
     def _cost(self, events: int) -> float:
-        """The misfit of an end after so many events with the best base: 0 within the errors, up to 1 for each measurement."""
+        """The misfit of an end after ``events`` events with the best base: 0 within the errors, up to 1 for each measurement."""
         bases = [(each.without(events), each.error) for each in self._measured]
         return min(sum(_off(abs(base - one), error) for base, error in bases) for one, _ in bases)
 

@@ -1,4 +1,4 @@
-"""Removes code behind a jump, values that are dropped at once, and locals that are never read."""
+"""Removes code after a jump, values that are dropped at once, and locals that are never read."""
 
 from __future__ import annotations
 

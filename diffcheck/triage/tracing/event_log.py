@@ -122,7 +122,7 @@ class MemoryProbe(msgspec.Struct, frozen=True):
     """Extra memory per block of events, so that peak memory reveals how far a silent run came.
 
     In pages of 64 KiB of the recorder's memory, all written to: ``pad`` (u32 at 56, then a variable) at the start, ``block`` (u16 at
-    60) at each new block of a table and each raw record. With ``ahead`` (u16 at 62) so many pages are allocated at the start and
+    60) at each new block of a table and each raw record. With ``ahead`` (u16 at 62) that many pages are allocated at the start and
     only written to at each block; with 0 they are allocated there. The first shows nothing on an engine that clears memory when it
     grows, the second on one that moves all memory when it grows.
     """

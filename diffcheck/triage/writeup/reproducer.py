@@ -27,7 +27,7 @@ _NAMED: Final = 3
 
 
 class Differs(msgspec.Struct, frozen=True):
-    """One difference that reproduces without diffcheck: the item and both values in words."""
+    """One difference that reproduces without diffcheck: the item and both values as text."""
 
     item: str
     oracle: str
@@ -40,7 +40,7 @@ class Differs(msgspec.Struct, frozen=True):
 class Reproduction(msgspec.Struct, frozen=True, omit_defaults=True):
     """The standalone module ``wasm`` and the results of calling its ``entry``.
 
-    ``oracle`` and ``subject`` are the outcomes in words, ``differs`` the counters that differ, ``counters`` the oracle's counters by
+    ``oracle`` and ``subject`` are the outcomes as text, ``differs`` the counters that differ, ``counters`` the oracle's counters by
     number, as unsigned 64-bit numbers, ``shown`` their descriptions, ``log`` what the subject printed. ``source`` is the module without
     driver and counters, ``rows`` are its calls; ``masks`` are the bits to compare of float results, by type. ``why`` is the reason why
     plain commands do not show the difference; then only ``driver`` is set, if the difference needs the capsule's driver. ``closed`` are

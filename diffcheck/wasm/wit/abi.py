@@ -60,13 +60,13 @@ def aligned(offset: int, alignment_: int) -> int:
 
 
 def flag_bytes(type_: WitType) -> int:
-    """The bytes of flags."""
+    """The size in bytes of a flags value: 1, 2 or 4 (CanonicalABI.md, elem_size_flags)."""
     count = len(type_.names)
     return 1 if count <= 8 else 2 if count <= 16 else 4  # noqa: PLR2004 - bits of one and of two bytes
 
 
 def case_bytes(type_: WitType) -> int:
-    """The bytes of the number of a case."""
+    """The size in bytes of a variant's discriminant: 1, 2 or 4 (CanonicalABI.md, discriminant_type)."""
     count = len(type_.names)
     return 1 if count <= 1 << 8 else 2 if count <= 1 << 16 else 4
 

@@ -89,5 +89,5 @@ def _windows(read: Read, offset: int, number: int) -> bytes:
     """Consecutive windows; raises ``StreamError`` if a run has none."""
     windows = [read(0, offset + at * lo.VIEW_BYTES, 0) for at in range(number)]
     if None in windows:
-        raise StreamError("a logging run brought no window")
+        raise StreamError("a logging run returned no window")
     return b"".join(each for each in windows if each is not None)

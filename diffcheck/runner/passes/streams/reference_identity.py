@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from diffcheck.runner.passes.capsule_run import CapsuleRun, CapsuleSide
     from diffcheck.runner.passes.streams.window_search import RunBudget
 
-_WHAT = "which functions references are to"
+_WHAT = "which functions the references point to"
 
 
 class Identities:

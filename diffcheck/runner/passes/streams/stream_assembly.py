@@ -37,7 +37,7 @@ class Images:
         assert ran.header is not None, "checked by the caller"  # noqa: S101
         oracle, length = self._oracle.stream, ran.header.length
         if length > len(oracle) + _LONGER_BYTES:
-            raise StreamError(f"the stream has {length} bytes, the oracle's {len(oracle)}: too many more to read")
+            raise StreamError(f"the stream has {length} bytes, the oracle's {len(oracle)}: too long to read")
         fixed = self._layout.heap_offset(self._oracle.first, self._oracle.last)
         stream = bytearray(length)
         stream[: len(oracle)] = oracle[:length]
