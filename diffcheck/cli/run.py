@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from diffcheck.verdict import Report
 
 _EPILOG = (
-    "Exit codes: 0 all cases as expected, and no divergence outside the baseline; 1 a divergence that is not in the baseline, even "
-    "if expected; 2 usage, configuration, missing engine or, without a 1, an unusable file; 3 inconclusive; 130 interrupted."
+    "Exit codes: 0 all cases as expected; 1 a divergence not in the baseline, even if expected; 2 usage, configuration, missing "
+    "engine or (without a 1) unusable file; 3 inconclusive; 130 interrupted."
 )
 
 

@@ -89,11 +89,11 @@ OPTIONS: Final = (
         metavar="TEXT",
         panel=ENGINES,
     ),
-    Option("oracle", "text", "Reference engine; `self`: the subject itself.", default="auto", metavar="NAME", panel=ENGINES),
+    Option("oracle", "text", "Reference engine (self: subject).", default="auto", metavar="NAME", panel=ENGINES),
     Option(
         "judge",
         "text",
-        "Further engine to run where they differ; repeatable.",
+        "Engine to run where they differ; repeatable.",
         metavar="NAME",
         multiple=True,
         panel=ENGINES,
@@ -106,7 +106,7 @@ OPTIONS: Final = (
         multiple=True,
         panel=CASES,
     ),
-    Option("auto-rows", "flag", "Add rows chosen by the functions they enter.", panel=CASES),
+    Option("auto-rows", "flag", "Add rows by the functions that they enter.", panel=CASES),
     Option(
         "only",
         "text",
@@ -162,7 +162,7 @@ OPTIONS: Final = (
     Option(
         "load-check",
         "choice",
-        "Load-test the functions outside the slice.",
+        "Load what a slice leaves out.",
         default="auto",
         metavar="WHEN",
         choices=("auto", "never"),
@@ -206,7 +206,7 @@ OPTIONS: Final = (
     Option(
         "max-passes",
         "count",
-        "Executions to locate the differences of a case.",
+        "Executions to find differences.",
         default="1000",
         metavar="N",
         panel=EXECUTION,

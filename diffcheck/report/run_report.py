@@ -45,8 +45,8 @@ def run(  # noqa: PLR0913 - the options of the command
 
     ``rows`` are the calls of every artifact (``EXPORT``, ``EXPORT=arg,arg``) in place of those of its case file, or ``auto``. The
     other options are those of ``diffcheck run``. ``progress`` is called with each event (``diffcheck.runner.events``). After
-    SIGINT, ``interrupted`` is set in the report. Raises ``DiffcheckError`` where nothing can be run, ``ConfigError`` for a value
-    that is none of its option.
+    SIGINT, ``interrupted`` is set in the report. Raises ``DiffcheckError`` where nothing can be run, ``ConfigError`` for an
+    invalid value.
     """
     given = [paths] if isinstance(paths, str | os.PathLike) else paths
     rows, only = ((each,) if isinstance(each, str) else tuple(each) for each in (rows, only))
