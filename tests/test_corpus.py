@@ -246,6 +246,7 @@ def test_a_folder_that_cannot_be_listed_is_told(tmp_path: Path) -> None:
         (tmp_path / "closed").chmod(0o700)
 
 
+@pytest.mark.whole
 def test_ten_thousand_artifacts_are_listed_in_under_a_second(tmp_path: Path) -> None:
     for folder in range(100):
         (tmp_path / f"{folder:03}").mkdir()

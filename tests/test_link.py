@@ -97,7 +97,7 @@ def test_recursive_types_keep_their_identity() -> None:
 
 def test_modules_that_cannot_be_merged_are_an_error() -> None:
     clash = [LinkedModule(bytes(wasmtime.wat2wasm('(module (func (export "f")))'))) for _ in range(2)]
-    with pytest.raises(ArtifactError, match="one name"):
+    with pytest.raises(ArtifactError, match="export the same name"):
         link(clash)
     invalid = bytes.fromhex("0061736d01000000 01040160000003020100 0a06010400 1005 0b".replace(" ", ""))
     for prefix, name in (("", "the artifact"), ("lib", "the linked module lib")):

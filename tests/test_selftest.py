@@ -53,6 +53,7 @@ def test_faults_in_artifacts_of_the_corpus_are_reported(host):
     assert len(done) >= 15  # none of these has a harness entry
 
 
+@pytest.mark.whole
 def test_the_same_seed_plants_the_same_faults(host):
     assert [(each.kind, each.where) for each in runs(host, 5, 12)] == [(each.kind, each.where) for each in runs(host, 5, 12)]
 

@@ -127,6 +127,7 @@ def test_nan_programs_agree_between_compiler_and_interpreter(benches):
     assert set(nan_campaign.KINDS) <= {site.kind for seed in range(40) for site in nan_programs.generate(seed).sites}
 
 
+@pytest.mark.whole
 def test_six_nights_have_no_wrong_state_in_the_baseline():
     score = nights.nights(5, 6)
     assert score.appeared

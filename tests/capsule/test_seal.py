@@ -99,7 +99,7 @@ def test_every_generated_module_that_wasmtime_takes_seals_to_one_that_it_takes(b
     assert n_sealed > n_valid * 0.6
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 @given(generate.strategy())
 def test_a_random_module_seals_or_is_told_as_unsealable(data: bytes) -> None:
     if not refusal(data):

@@ -60,6 +60,7 @@ def test_all_engines_are_in_one_table_with_what_each_gets_wrong(cases, standin_k
     assert all("oracle" in case["cached"] for case in reports[1]["cases"])
 
 
+@pytest.mark.whole
 def test_an_oracle_that_all_others_contradict_stands_alone(cases, standin_kilnd, standin_wasi, patched) -> None:
     bad = patched(standin_kilnd(), *COUNTS_TRAILING_ZEROS)
     arguments = ("--oracle", f"kilnd:{bad}", "--engine", f"wasi:{standin_wasi()}", "--engine", "wasmtime")

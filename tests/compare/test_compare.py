@@ -172,7 +172,7 @@ def test_comparing_states_mirrors(one: FinalState, other: FinalState) -> None:
     assert pages == turned
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(seen(), seen())
 def test_rows_that_differ_in_anything_diverge(one: RowRecord, other: RowRecord) -> None:
     findings = compared_rows(one, other)

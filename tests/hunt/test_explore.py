@@ -140,6 +140,7 @@ def test_calls_that_do_not_end_are_counted_and_cost_little_time(instrumented):
     assert len(found.after.counters) == 1
 
 
+@pytest.mark.whole
 def test_inputs_that_do_not_end_are_counted(instrumented):
     read = "(i32.store (i32.const 0) (i32.const 16)) (i32.store (i32.const 4) (i32.const 1)) (drop (call $read"
     read += " (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)))"

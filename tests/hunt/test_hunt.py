@@ -326,6 +326,7 @@ def test_generated_programs_find_planted_faults_at_their_instruction(tmp_path, i
     assert found.right, (found.instruction, found.reason)
 
 
+@pytest.mark.whole
 def test_an_engine_without_an_oracle_is_compared_with_itself(tmp_path):
     fault = next(each for each in FAULTS if str(each).startswith("memory.copy: "))
     with CaseBench(tmp_path) as bench:

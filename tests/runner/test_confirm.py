@@ -100,6 +100,7 @@ def test_the_oracle_answers_the_same_program_once(host):
     assert engine.runs == 3
 
 
+@pytest.mark.whole
 def test_an_engine_that_lies_now_and_then_is_flaky_in_a_run(tmp_path, standin_kilnd):
     honest, liar = standin_kilnd(), standin_kilnd("--fault", "lie")
     count = tmp_path / "count"

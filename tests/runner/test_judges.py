@@ -164,6 +164,7 @@ def caller(tmp_path):
     return command
 
 
+@pytest.mark.whole
 def test_a_program_that_only_calls_exports_is_a_judge_of_results_and_traps(artifact, engines, caller) -> None:
     code, _, report = run(artifact, "--subject", engines["bad"], "--judge", caller("caller"))
     assert (code, judgement(report)) == (1, "caller agrees with the oracle: the subject stands alone")

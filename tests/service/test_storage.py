@@ -172,7 +172,7 @@ def test_a_job_whose_folder_is_gone_fails_with_the_reason(data, tmp_path):
 @pytest.mark.parametrize(
     ("files", "said"),
     [
-        ([], "files or of a corpus"),
+        ([], "a run needs files or a corpus"),
         ([("a.toml", b"")], "at least one"),
         ([("a.wasm", b"x"), ("diffcheck.toml", b'subject = "harness:sh"')], "not an artifact"),
         ([("a.wasm", b"x"), ("a.exe", b"x")], "not an artifact"),

@@ -53,7 +53,7 @@ def test_exports_indices_and_code_stay_and_imports_go(artifact):
     assert refusal(closed.wasm) == ""
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(generate.strategy())
 def test_any_module_seals_to_a_valid_one_or_says_why_not(data):
     if refusal(data):
