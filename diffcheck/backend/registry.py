@@ -141,10 +141,10 @@ def create(spec: str, options: Mapping[str, str]) -> Backend:
     name, colon, argument = spec.partition(":")
     entry = next((each for each in _adapters(tuple(sys.path)) if each.name == name), None)
     if entry is None:
-        import difflib  # noqa: PLC0415 - for an error alone
+        from diffcheck.config.input_files import nearest  # noqa: PLC0415 - for an error alone
 
-        near = difflib.get_close_matches(name[:64], names(), 1)
-        hint = f"did you mean {near[0]}?" if near else f"installed backends: {', '.join(names())}"
+        near = nearest(name, names())
+        hint = f"did you mean {near}?" if near else f"installed backends: {', '.join(names())}"
         raise ConfigError(f"there is no backend {visible(name)!r}", hint=hint)
     return created(name, entry.module, entry.load, argument if colon else located(options, os.environ).get(name), options)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,10 +55,15 @@ def cases(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[
 
 
 def targets(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """The cases and signatures of the last report; files if none matches."""
+    """The cases and signatures of the last report, else last parts of cases' names that no other has; files if none matches."""
     reported = _last_cases(ctx)
     signatures = dict.fromkeys(one for case in reported for each in case.passes for one in each.signatures)
-    return _beginning((*(case.case for case in reported), *signatures), incomplete) or paths(ctx, param, incomplete)
+    short = Counter(case.case.rpartition("/")[2] for case in reported)
+    return (
+        _beginning((*(case.case for case in reported), *signatures), incomplete)
+        or _beginning((name for name, count in short.items() if count == 1), incomplete)
+        or paths(ctx, param, incomplete)
+    )
 
 
 def _beginning(names: Iterable[str], incomplete: str) -> list[CompletionItem]:

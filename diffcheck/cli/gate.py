@@ -33,7 +33,7 @@ _EPILOG = (
 _WORST: Final = (EXIT_USAGE, EXIT_DIVERGE, EXIT_INCONCLUSIVE, EXIT_AGREE)
 _PARTS: Final = ("sweep", ".")
 """The folders of the two reports under ``--reports``: that of the sweep, and that of the cases."""
-_STATES: Final = ("new", "returned", "fixed", "known")
+_NAMED: Final = ("new", "returned", "fixed")
 _SHOWN: Final = 10
 _SECONDS: Final = 60
 
@@ -138,9 +138,9 @@ def _known(folder: Path) -> Path:
 def _summarise(reports: Sequence[Report], folder: Path) -> None:
     """Print one line for each cause that is new, returned or fixed, and the number of the known ones."""
     rows = [row for report in reports for row in _rows(report)]
-    counts = {state: sum(row.state == state for row in rows) for state in _STATES}
+    counts = {state: sum(row.state == state for row in rows) for state in (*_NAMED, "known", "expected")}
     click.echo(f"gate      {', '.join(f'{count} {state}' for state, count in counts.items())}, by cause")
-    for state in _STATES[:-1]:
+    for state in _NAMED:
         of_state = [row for row in rows if row.state == state]
         for row in of_state[:_SHOWN]:
             click.echo(f"{state:<9} {visible(row.title, 200)} ({plural(len(row.cases or row.names), 'case')})")

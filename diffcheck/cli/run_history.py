@@ -139,21 +139,24 @@ def caused(report: Report, wanted: Request, limit: str, *, quiet: bool = False) 
     chosen = causes.first_occurrences(report, new)[:most]
     if not chosen:
         return report
+
+    def say(line: str) -> None:
+        if not quiet:
+            click.echo(line, err=True)
+
     begun = time.monotonic_ns()
-    if not quiet:
-        click.echo(f"localising {plural(len(chosen), 'new cluster')} of {len(new)} (--causes 0 skips this)", err=True)
+    say(f"localising {plural(len(chosen), 'new cluster')} of {len(new)} (--causes 0 skips this)")
     try:
         found, tried = causes.find_causes(wanted, chosen, _LOCALISING_S if number is None else math.inf)
     except (DiffcheckError, KeyboardInterrupt) as error:  # the run's results are reported all the same
         click.echo(f"note: nothing was localised: {visible(str(error) or 'interrupted', 500)}", err=True)
         return msgspec.structs.replace(report, interrupted=isinstance(error, KeyboardInterrupt))
-    report = msgspec.structs.replace(report, causes=found, elapsed_ns=report.elapsed_ns + time.monotonic_ns() - begun)
     without = tried - sum(len(each.signatures) for each in found)
-    if without and not quiet:
-        click.echo(f"{plural(without, 'cluster')} not traced to an instruction; `diffcheck localise` prints the reason", err=True)
-    if tried < len(chosen) and not quiet:
-        click.echo(f"{plural(len(chosen) - tried, 'cluster')} not localised: the time limit was reached (--causes N)", err=True)
-    return report
+    if without:
+        say(f"{plural(without, 'cluster')} not traced to an instruction; `diffcheck localise` prints the reason")
+    if tried < len(chosen):
+        say(f"{plural(len(chosen) - tried, 'cluster')} not localised: the time limit was reached (--causes N)")
+    return msgspec.structs.replace(report, causes=found, elapsed_ns=report.elapsed_ns + time.monotonic_ns() - begun)
 
 
 def with_map(report: Report, reports: Path) -> Report:

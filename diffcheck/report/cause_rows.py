@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import msgspec
 
@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from diffcheck.report.page_data import Life
     from diffcheck.verdict import Cause, Report
 
+CauseState: TypeAlias = EntryState | Literal["expected"]
+"""The state against the baseline, or *expected*: by the case file, without a baseline."""
 STRIP: Final = 30
 """How many runs a history shows."""
-_ORDER: Final[tuple[EntryState, ...]] = (
-    "new", "returned", "wider", "expired", "flaky", "fixed", "stale", "known", "masked", "absent", "not run",
+_ORDER: Final[tuple[CauseState, ...]] = (
+    "new", "returned", "wider", "expired", "flaky", "fixed", "stale", "expected", "known", "masked", "absent", "not run",
 )  # fmt: skip
 _TITLE: Final = 240
 _VALUE: Final = 600
@@ -48,7 +50,7 @@ class CauseRow(msgspec.Struct, frozen=True):
     """
 
     title: str
-    state: EntryState
+    state: CauseState
     verdict: Verdict | None = None
     section: str = ""
     finding: str = ""
@@ -154,20 +156,20 @@ def _commands(case: str, row: str) -> tuple[NextCommand, ...]:
     )
 
 
-def _state(cluster: Cluster, lives: Mapping[str, Life]) -> EntryState:
-    """The state against the baseline; without one, what a case file expects is known."""
+def _state(cluster: Cluster, lives: Mapping[str, Life]) -> CauseState:
     life = lives.get(cluster.signature)
     if life is not None and life.state:
         return life.state
     verdicts = {member.case.verdict for member in cluster.members}
     if verdicts == {"flaky"}:
         return "flaky"
-    expected = all(member.case.expected == "diverge" for member in cluster.members)
-    return "known" if expected or verdicts == {"known"} else "new"
+    if verdicts == {"known"}:
+        return "known"
+    return "expected" if all(member.case.expected == "diverge" for member in cluster.members) else "new"
 
 
 def _expected(members: Sequence[Cluster], known: Sequence[Life]) -> str:
-    """The reason why a divergence is known without a baseline."""
+    """The reason why a divergence is not new without a baseline."""
     expected = all(member.case.expected == "diverge" for each in members for member in each.members)
     return "expected by the case file" if expected and not any(each.state for each in known) else ""
 

@@ -26,6 +26,7 @@ def completed(folder, words):
         ("diffcheck re", ["report", "reduce", "reproduce"]),
         ("diffcheck show decisions/l", ["decisions/leap_year"]),
         ("diffcheck triage decisions/tr", ["decisions/triangle"]),
+        ("diffcheck show lea", ["leap_year"]),
         ("diffcheck run . -k memory", ["memory/grow"]),
         ("diffcheck run . --subject wasmtime-", ["wasmtime-pulley"]),
         ("diffcheck run . --auto", ["--auto-rows"]),

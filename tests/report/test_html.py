@@ -84,7 +84,7 @@ def test_what_can_be_filtered_by_is_marked():
     assert marks["odd/empty"] == (None, ["vacuous"])
     assert marks["floats/nan"] == (None, ["zero stubs", "allowed"])
     assert marks["decisions/triangle"] == ("new", ["not compared"])
-    assert marks["memory/grow"][0] == "known", "its case file expects it"
+    assert marks["memory/grow"][0] == "expected", "its case file expects it"
 
 
 def test_each_cause_is_a_row_that_needs_no_script():
@@ -98,7 +98,7 @@ def test_each_cause_is_a_row_that_needs_no_script():
     )
     report = msgspec.structs.replace(report, cases=(case, *report.cases[1:]))
     rows = re.findall(r'<li data-state="(\w+)">(.*?)</details></li>', html_page.render(report).decode(), flags=re.DOTALL)
-    assert [state for state, _ in rows] == ["new", "known"]
+    assert [state for state, _ in rows] == ["new", "expected"]
     text = " ".join(re.sub(r"<[^>]*>", " ", rows[0][1]).split())
     assert text.startswith("new i32.rotl of 1 returns 2, not 3 4.3.2 2 cases counter 17 decisions/leap_year · run_row_2")
     assert "wasmtime (expected) 3 kilnd 2" in text
