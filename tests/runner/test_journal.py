@@ -16,6 +16,7 @@ import msgspec
 import pytest
 
 from diffcheck import process
+from diffcheck.cli import main as entry
 from diffcheck.errors import ConfigError, ReportError
 from diffcheck.nightly import history
 from diffcheck.report.model import Collector
@@ -68,6 +69,16 @@ def test_a_stopped_run_goes_on_where_it_was_and_ends_in_the_same_report(folder, 
     assert next(each for each in events if isinstance(each, RunStarted)).resumed == count
     assert sum(isinstance(each, EngineProbed) for each in events) == 1
     assert normal(collected(events)) == normal(whole)
+
+
+def test_an_interrupted_run_is_called_discarded_when_a_new_one_begins(folder, capsys):
+    stopped_after(1, request(folder))
+    words = ["run", str(folder), "--subject", "wasmtime-pulley", "--reports", str(folder.parent)]
+    assert entry.run([*words, "-k", "nosuchcase"]) == 2
+    assert "is discarded" not in capsys.readouterr().err
+    assert journal.unfinished(folder.parent / journal.FILE_NAME)[0] == 1
+    entry.run(words)
+    assert "an interrupted run (1 of 4 cases) is discarded" in capsys.readouterr().err
 
 
 def test_a_run_that_goes_on_has_the_start_of_the_first(folder):
@@ -179,8 +190,6 @@ def test_a_killed_run_leaves_a_journal_and_a_whole_one_leaves_none(folder, tmp_p
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
     shutil.copytree(reports, tmp_path / "copy")
-    refused = begin("-k", "nosuchcase").communicate()
-    assert "is discarded" not in refused[1], "no run began"
     output = begin("--resume").communicate()
     assert (reports / "report.json").exists(), output
     assert not (reports / journal.FILE_NAME).exists()
