@@ -150,8 +150,9 @@ def test_an_endless_loop_is_ended_at_its_deadline_and_the_next_program_runs(back
     assert execution.outcome.deadline_s == 1.0
     cost = execution.cost
     assert cost.elapsed_ns > 0.9e9
-    # On a busy machine the engine waits for a processor; an engine with several threads uses more than one.
-    assert min(cost.elapsed_ns, cost.cpu_ns or cost.elapsed_ns) < 2.5e9, "the engine was not ended at its deadline"
+    # On a busy machine the engine waits for a processor, for up to four times its deadline; several threads use more than one.
+    late = min(cost.elapsed_ns, cost.cpu_ns or cost.elapsed_ns) > 2.5e9 or cost.elapsed_ns > 6e9
+    assert not late, "the engine was not ended at its deadline"
     assert isinstance(run(backend, host, programs.TRAPS["unreachable"][1]).outcome, Trapped)
 
 
